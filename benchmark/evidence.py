@@ -1,0 +1,71 @@
+"""What the metrics see: raw predictions of the unlearned, original and retrained models, and nothing else.
+
+A metric is a function of `Evidence`, so a new metric needs no new run and a method never reports its own score.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+PARTS = ("train_forget", "train_retain", "test_forget", "test_retain")
+"""The four sets of rows on which every model is evaluated.
+
+`test_forget` holds the test rows of the forget distribution (the same target band or the same group; for random
+and tail splits all test rows), `test_retain` the other test rows (for random and tail splits all test rows).
+"""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ModelEvidence:
+    """One model as seen from outside.
+
+    Attributes:
+        predictions: by part, shape (n, outputs), in the target's unit.
+        features: by part (the two training parts), shape (n, width): the input of the last linear layer.
+    """
+
+    predictions: Mapping[str, Array]
+    features: Mapping[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """All that a metric may use for one cell.
+
+    Attributes:
+        targets: by part, shape (n, outputs), in the target's unit.
+        scale: standard deviation of the training targets.
+        unlearned: what the method returned.
+        originals: by seed, over all seeds of the protocol.
+        retrained: by seed, the same seeds.
+        seed: the cell's seed: `originals[seed]` and `retrained[seed]` share initialisation and data order.
+        relearning: forget error, as a share of the original's, after each relearning step: of the unlearned and of
+            the retrained model. Empty where relearning is not defined.
+    """
+
+    targets: Mapping[str, Array]
+    scale: float
+    unlearned: ModelEvidence
+    originals: Mapping[int, ModelEvidence]
+    retrained: Mapping[int, ModelEvidence]
+    seed: int
+    relearning: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    @property
+    def original(self) -> ModelEvidence:
+        """The original model of this cell's seed."""
+        return self.originals[self.seed]
+
+    @property
+    def reference(self) -> ModelEvidence:
+        """The retrained model of this cell's seed."""
+        return self.retrained[self.seed]
+
+    @property
+    def models(self) -> dict[str, ModelEvidence]:
+        """The three models of this cell by their names."""
+        return {"unlearned": self.unlearned, "original": self.original, "retrained": self.reference}

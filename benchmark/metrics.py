@@ -1,0 +1,480 @@
+"""The metric table: one small object a metric, each a function of raw predictions.
+
+Names of columns in the records are `<metric>` or, for metrics taken on each part, `<metric>_<part>`.
+The functions return None where a metric is not defined for a cell (a ratio whose reference gap is not positive,
+R2 of a constant target): the column is then absent from the record.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from types import MappingProxyType
+from typing import Literal
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from regunlearn.benchmark.errors import UnknownName
+from regunlearn.benchmark.evidence import PARTS, Array, Evidence, ModelEvidence
+
+Better = Literal["lower", "higher", "zero", "one", "retrained"]
+Tab = Literal["main", "errors", "paper"]
+Score = Callable[[Evidence], float | None]
+
+PAPER = "Tarun et al., Deep Regression Unlearning, ICML 2023, arXiv:2210.08196"
+MEMBERS = 1000
+"""Rows of each kind on which the SVM attack is fitted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One number about one cell.
+
+    `better` says where the good end is; `retrained` means that only closeness to the retrained model's own value
+    counts, `zero` and `one` that deviations to both sides are bad.
+    """
+
+    name: str
+    label: str
+    unit: str
+    better: Better
+    tab: Tab
+    formula: str
+    source: str
+    function: Score
+
+
+_TABLE: dict[str, Metric] = {}
+
+
+def metric(
+    name: str, *, label: str, unit: str = "", better: Better, tab: Tab, formula: str, source: str = "standard"
+) -> Callable[[Score], Score]:
+    """Enter a function of `Evidence` in the table under `name`."""
+
+    def enter(function: Score) -> Score:
+        _TABLE[name] = Metric(
+            name=name,
+            label=label,
+            unit=unit,
+            better=better,
+            tab=tab,
+            formula=formula,
+            source=source,
+            function=function,
+        )
+        return function
+
+    return enter
+
+
+METRICS: Mapping[str, Metric] = MappingProxyType(_TABLE)
+
+
+def get(name: str) -> Metric:
+    """Return a metric by name.
+
+    Raises:
+        UnknownName: with the nearest and all known names.
+    """
+    if name not in METRICS:
+        raise UnknownName("metric", name, METRICS)
+    return METRICS[name]
+
+
+def evaluate(evidence: Evidence) -> dict[str, float]:
+    """Return every metric that is defined and finite for the cell, by name."""
+    values = {name: entry.function(evidence) for name, entry in METRICS.items()}
+    return {name: float(value) for name, value in values.items() if value is not None and np.isfinite(value)}
+
+
+# Formulas on arrays -------------------------------------------------------------------------------------------
+
+
+def mean_absolute_error(predictions: Array, targets: Array) -> float | None:
+    """Mean over rows and outputs of |prediction - target|, in the target's unit; None for no rows."""
+    return float(np.abs(predictions - targets).mean()) if len(targets) else None
+
+
+def root_mean_squared_error(predictions: Array, targets: Array) -> float | None:
+    """Square root of the mean squared residual, in the target's unit; None for no rows."""
+    return float(np.sqrt(np.square(predictions - targets).mean())) if len(targets) else None
+
+
+def r_squared(predictions: Array, targets: Array) -> float | None:
+    """1 - residual sum of squares / total sum of squares around the rows' own mean; None if they do not vary."""
+    total = float(np.square(targets - targets.mean(axis=0)).sum()) if len(targets) > 1 else 0.0
+    return 1.0 - float(np.square(predictions - targets).sum()) / total if total > 0 else None
+
+
+def disagreement(a: Array, b: Array) -> float:
+    """Mean over rows of the mean over outputs of (a - b)^2: shape (n, outputs) each, squared unit."""
+    return float(np.square(a - b).mean())
+
+
+def closure(original: float, unlearned: float, mean_original: float, mean_null: float) -> float | None:
+    """Share of the way from the original to the retrained model that a distance has been closed.
+
+    With distances d to the retrained model of the same seed, and the means over the protocol's seeds in the
+    denominator: (d_original - d_unlearned) / (mean d_original - mean d_null). The mean over seeds equals the ratio
+    of the means, and the original itself gets 0 for every seed. None where there is no gap to close.
+    """
+    gap = mean_original - mean_null
+    return (original - unlearned) / gap if gap > 0 else None
+
+
+def auc(positives: Array, negatives: Array) -> float | None:
+    """Area under the ROC curve: P(positive > negative) + P(tie) / 2, by ranks; None if either is empty."""
+    from scipy.stats import rankdata
+
+    p, n = positives.size, negatives.size
+    if not p or not n:
+        return None
+    ranks = rankdata(np.concatenate([positives.ravel(), negatives.ravel()]))
+    return float((ranks[:p].sum() - p * (p + 1) / 2) / (p * n))
+
+
+def wasserstein(a: Array, b: Array) -> float:
+    """First Wasserstein distance between two pooled samples of predictions, mean over outputs."""
+    from scipy.stats import wasserstein_distance
+
+    return float(np.mean([wasserstein_distance(a[:, k], b[:, k]) for k in range(a.shape[1])]))
+
+
+def absolute_residuals(model: ModelEvidence, evidence: Evidence, part: str) -> Array:
+    """Mean over outputs of |prediction - target| per row: shape (n,), in standard deviations of the target."""
+    return np.abs(model.predictions[part] - evidence.targets[part]).mean(axis=1) / evidence.scale
+
+
+# Errors on each part ------------------------------------------------------------------------------------------
+
+_ERRORS = {
+    "mae": ("MAE", "target", "mean |f(x) - y|", mean_absolute_error),
+    "rmse": ("RMSE", "target", "sqrt(mean (f(x) - y)^2)", root_mean_squared_error),
+    "r2": ("R2", "", "1 - sum (f(x) - y)^2 / sum (y - mean y)^2", r_squared),
+}
+
+
+def _enter_errors() -> None:
+    for part in PARTS:
+        rows = part.replace("_", " ")
+        for name, (label, unit, formula, error) in _ERRORS.items():
+            metric(
+                f"{name}_{part}",
+                label=f"{label}, {rows}",
+                unit=unit,
+                better="retrained",
+                tab="errors",
+                formula=formula,
+            )(lambda e, part=part, error=error: error(e.unlearned.predictions[part], e.targets[part]))  # type: ignore[misc]
+        metric(
+            f"gap_{part}",
+            label=f"MAE gap to retrained, {rows}",
+            unit="target",
+            better="zero",
+            tab="errors",
+            formula="MAE(unlearned) - MAE(retrained), same seed",
+        )(lambda e, part=part: _gap(e, part))  # type: ignore[misc]
+
+
+def _gap(evidence: Evidence, part: str) -> float | None:
+    unlearned = mean_absolute_error(evidence.unlearned.predictions[part], evidence.targets[part])
+    retrained = mean_absolute_error(evidence.reference.predictions[part], evidence.targets[part])
+    return None if unlearned is None or retrained is None else unlearned - retrained
+
+
+_enter_errors()
+
+
+# Closeness to the retrained model -----------------------------------------------------------------------------
+
+
+@metric(
+    "utility_ratio",
+    label="MAE on retained test rows / retrained's",
+    better="one",
+    tab="main",
+    formula="MAE(unlearned) / MAE(retrained) on test_retain, same seed",
+)
+def utility_ratio(evidence: Evidence) -> float | None:
+    """Error on what must be kept, relative to the retrained model's."""
+    errors = [
+        mean_absolute_error(model.predictions["test_retain"], evidence.targets["test_retain"])
+        for model in (evidence.unlearned, evidence.reference)
+    ]
+    return errors[0] / errors[1] if errors[0] is not None and errors[1] else None
+
+
+def _distances(evidence: Evidence) -> tuple[float, float]:
+    """Mean disagreement on the forget rows of original and retrained, and of two retrained models."""
+    part = "train_forget"
+    original = np.mean(
+        [
+            disagreement(model.predictions[part], evidence.retrained[seed].predictions[part])
+            for seed, model in evidence.originals.items()
+        ]
+    )
+    pairs = combinations(evidence.retrained.values(), 2)
+    null = [disagreement(a.predictions[part], b.predictions[part]) for a, b in pairs]
+    return float(original), float(np.mean(null)) if null else float("nan")
+
+
+@metric(
+    "rnc",
+    label="RNC (retrain-normalised closure)",
+    better="one",
+    tab="main",
+    formula="(D(original, retrained) - D(unlearned, retrained)) / (D(original, retrained) - D(retrained, retrained'))"
+    " with D the mean squared prediction difference on the forget rows; 0 = did nothing, 1 = another retrain",
+    source="disagreement ratio of a 2026 replication study of time-series unlearning",
+)
+def rnc(evidence: Evidence) -> float | None:
+    """Retrain-normalised closure of the prediction gap on the forget rows."""
+    target = evidence.reference.predictions["train_forget"]
+    own = [
+        disagreement(m.predictions["train_forget"], target) for m in (evidence.original, evidence.unlearned)
+    ]
+    return closure(own[0], own[1], *_distances(evidence))
+
+
+@metric(
+    "dsr",
+    label="DSR (is there something to forget)",
+    better="higher",
+    tab="errors",
+    formula="mean D(original, retrained) / mean D(retrained, retrained') on the forget rows; a property of the task "
+    "and split, the same for all methods; below 1.5 there is nothing to forget beyond seed noise",
+    source="the same",
+)
+def dsr(evidence: Evidence) -> float | None:
+    """Disagreement between original and retrained relative to that of two retrained models."""
+    original, null = _distances(evidence)
+    return original / null if null > 0 else None
+
+
+_PROBE_ERRORS: WeakKeyDictionary[ModelEvidence, float] = WeakKeyDictionary()
+
+
+def probe_error(model: ModelEvidence, evidence: Evidence) -> float:
+    """Return `fit_probe` of a model, computed once: the references of a task and split serve every cell."""
+    if model not in _PROBE_ERRORS:
+        _PROBE_ERRORS[model] = fit_probe(model, evidence)
+    return _PROBE_ERRORS[model]
+
+
+def fit_probe(model: ModelEvidence, evidence: Evidence) -> float:
+    """MAE on the forget rows of a linear head refitted on the retain rows' features, in the target's unit.
+
+    Ridge on standardised features, penalty chosen by generalised cross-validation on the retain rows; no forget
+    label is used.
+    """
+    from sklearn.linear_model import RidgeCV
+
+    retain, forget = model.features["train_retain"], model.features["train_forget"]
+    mean, spread = retain.mean(axis=0), retain.std(axis=0)
+    spread = np.where(
+        spread > 1e-9 * max(float(spread.max()), 1e-30), spread, np.inf
+    )  # a dead feature counts as 0
+    probe = RidgeCV(alphas=np.logspace(-4, 4, 9)).fit(
+        (retain - mean) / spread, evidence.targets["train_retain"]
+    )
+    fitted = probe.predict((forget - mean) / spread).reshape(evidence.targets["train_forget"].shape)
+    return float(np.abs(fitted - evidence.targets["train_forget"]).mean())
+
+
+@metric(
+    "probe_recovery",
+    label="RR (probe recovery)",
+    better="zero",
+    tab="main",
+    formula="1 - (H(unlearned) - H(original)) / (mean H(retrained) - mean H(original)), H = MAE on the forget rows "
+    "of a ridge head refitted on the retain rows' features; 1 = the encoder still knows, 0 = another retrain",
+    source="after the information-difference argument of Jeon et al., arXiv:2405.17878",
+)
+def probe_recovery(evidence: Evidence) -> float | None:
+    """How much of the forgotten knowledge a refitted linear head recovers from the unlearned encoder."""
+    if not evidence.unlearned.features:
+        return None
+    original = np.mean([probe_error(model, evidence) for model in evidence.originals.values()])
+    retrained = np.mean([probe_error(model, evidence) for model in evidence.retrained.values()])
+    if retrained <= original:
+        return None
+    moved = probe_error(evidence.unlearned, evidence) - probe_error(evidence.original, evidence)
+    return float(1.0 - moved / (retrained - original))
+
+
+# Membership ---------------------------------------------------------------------------------------------------
+
+
+def _loss_auc(model: ModelEvidence, evidence: Evidence) -> float | None:
+    return auc(
+        -absolute_residuals(model, evidence, "train_forget"),
+        -absolute_residuals(model, evidence, "test_forget"),
+    )
+
+
+@metric(
+    "loss_auc",
+    label="AUC of the loss attack",
+    better="retrained",
+    tab="errors",
+    formula="P(|f(x) - y| on a forget row < on a test row of the forget distribution)",
+)
+def loss_auc(evidence: Evidence) -> float | None:
+    """Population loss attack: forget rows against unseen rows of the same distribution."""
+    return _loss_auc(evidence.unlearned, evidence)
+
+
+@metric(
+    "loss_auc_gap",
+    label="Loss-attack AUC gap to retrained",
+    better="zero",
+    tab="main",
+    formula="AUC(unlearned) - AUC(retrained), same seed",
+)
+def loss_auc_gap(evidence: Evidence) -> float | None:
+    """Loss-attack AUC relative to the retrained model's."""
+    unlearned, retrained = _loss_auc(evidence.unlearned, evidence), _loss_auc(evidence.reference, evidence)
+    return None if unlearned is None or retrained is None else unlearned - retrained
+
+
+# The paper's own ----------------------------------------------------------------------------------------------
+
+
+@metric(
+    "wasserstein",
+    label="W1 of forget predictions",
+    unit="target",
+    better="zero",
+    tab="paper",
+    formula="W1({f_unlearned(x)}, {f_retrained(x)}) over the forget rows, pooled; blind to permutations",
+    source=PAPER,
+)
+def wasserstein_to_retrained(evidence: Evidence) -> float:
+    """Wasserstein distance between the two models' pooled predictions on the forget rows."""
+    return wasserstein(
+        evidence.unlearned.predictions["train_forget"], evidence.reference.predictions["train_forget"]
+    )
+
+
+def svm_attack_rate(model: ModelEvidence, evidence: Evidence) -> tuple[float, float] | None:
+    """Share of forget rows that an SVM on the absolute residual calls members, and its held-out accuracy.
+
+    As published (SVC, rbf, C = 3, one scalar feature), but members are retain rows only, the attack is fitted on
+    one half of the rows and its accuracy taken on the other, residuals are in standard deviations, nothing is
+    augmented, and the draw is seeded.
+    """
+    from sklearn.svm import SVC
+
+    rng = np.random.default_rng([evidence.seed, 20230715])
+    members = absolute_residuals(model, evidence, "train_retain")
+    others = np.concatenate(
+        [absolute_residuals(model, evidence, part) for part in ("test_retain", "test_forget")]
+        if evidence.targets["test_retain"] is not evidence.targets["test_forget"]
+        else [absolute_residuals(model, evidence, "test_retain")]
+    )
+    size = min(MEMBERS, len(members) // 2, len(others) // 2)
+    if size < 2 or not len(evidence.targets["train_forget"]):
+        return None
+    members, others = (rng.permutation(values)[: 2 * size] for values in (members, others))
+    labels = np.repeat([1, 0], size)
+    fitted = SVC(C=3, kernel="rbf", gamma="auto").fit(_column(members[:size], others[:size]), labels)
+    accuracy = float((fitted.predict(_column(members[size:], others[size:])) == labels).mean())
+    return float(
+        fitted.predict(_column(absolute_residuals(model, evidence, "train_forget"))).mean()
+    ), accuracy
+
+
+def _column(*values: Array) -> Array:
+    return np.concatenate(values)[:, None]
+
+
+@metric(
+    "svm_attack",
+    label="SVM attack probability",
+    better="retrained",
+    tab="paper",
+    formula="share of forget rows that an SVM on |f(x) - y|, fitted on retain rows against test rows, calls members",
+    source=PAPER,
+)
+def svm_attack(evidence: Evidence) -> float | None:
+    """The paper's membership attack, on un-augmented rows and with a held-out split."""
+    rate = svm_attack_rate(evidence.unlearned, evidence)
+    return None if rate is None else rate[0]
+
+
+@metric(
+    "svm_attack_gap",
+    label="SVM attack probability, gap to retrained",
+    better="zero",
+    tab="paper",
+    formula="svm_attack(unlearned) - svm_attack(retrained), same seed",
+    source=PAPER,
+)
+def svm_attack_gap(evidence: Evidence) -> float | None:
+    """The paper's attack read as a distance to the retrained model's value."""
+    unlearned, retrained = (svm_attack_rate(m, evidence) for m in (evidence.unlearned, evidence.reference))
+    return None if unlearned is None or retrained is None else unlearned[0] - retrained[0]
+
+
+@metric(
+    "svm_attack_accuracy",
+    label="SVM attack accuracy on held-out rows",
+    better="retrained",
+    tab="paper",
+    formula="accuracy of the same SVM on the half of the rows that it was not fitted on; 0.5 = blind",
+    source=PAPER,
+)
+def svm_attack_accuracy(evidence: Evidence) -> float | None:
+    """Whether the paper's attack works at all on this model."""
+    rate = svm_attack_rate(evidence.unlearned, evidence)
+    return None if rate is None else rate[1]
+
+
+RELEARN_MARGIN = 1.05
+"""Relearned: the forget error is within 5% of the original's."""
+
+
+def relearning_steps(curve: "list[float] | tuple[float, ...]") -> int:
+    """Steps until the forget error is within the margin of the original's, the curve's length if it never is.
+
+    `curve[k]` is the error after k steps over the original's, so a model that starts within the margin counts 1
+    (a ratio of hitting times needs positive ones).
+    """
+    hit = next((k for k, value in enumerate(curve) if value <= RELEARN_MARGIN), len(curve))
+    return max(hit, 1)
+
+
+@metric(
+    "ain",
+    label="AIN (anamnesis index)",
+    better="one",
+    tab="paper",
+    formula="relearning steps of the unlearned model over those of the retrained one, until the forget error is "
+    "within 5% of the original's; both relearned on copies; capped, and not defined where the retrained model "
+    "starts within the margin",
+    source=PAPER,
+)
+def ain(evidence: Evidence) -> float | None:
+    """The paper's relearning-time ratio, on deep copies."""
+    if not evidence.relearning:
+        return None
+    unlearned, retrained = (list(evidence.relearning[name]) for name in ("unlearned", "retrained"))
+    if retrained[0] <= RELEARN_MARGIN:
+        return None
+    return relearning_steps(unlearned) / relearning_steps(retrained)
+
+
+@metric(
+    "ain_censored",
+    label="AIN reached its cap",
+    better="zero",
+    tab="paper",
+    formula="share of the two models that had not relearned when the cap of steps was reached",
+    source="this benchmark: the published AIN does not say when its cap was reached",
+)
+def ain_censored(evidence: Evidence) -> float | None:
+    """How much of the AIN is the cap's doing."""
+    if not evidence.relearning or evidence.relearning["retrained"][0] <= RELEARN_MARGIN:
+        return None
+    return float(np.mean([min(curve) > RELEARN_MARGIN for curve in evidence.relearning.values()]))

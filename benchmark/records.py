@@ -1,0 +1,243 @@
+"""Records: one JSON line a cell. The only reader and writer of `results/<protocol>/records/<method>.jsonl`.
+
+A record says what was run (method, task, split, seed, each with the hash of what it stands for), how it ended
+(status and reason), what came out (metrics, curves), what it cost, and where (machine, versions, commit).
+Reading never executes anything; names are checked before they become a path.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from regunlearn.benchmark.atomic import write_text
+from regunlearn.benchmark.errors import BenchmarkError
+
+SCHEMA = 1
+STATUSES = ("ok", "diverged", "out_of_memory", "timeout", "over_budget", "error")
+MEASURED = ("seconds", "retrain_seconds", "peak_bytes")
+"""Fields that depend on the machine's mood; everything else is the same on every run of the same cell."""
+
+_NAME = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*")
+_DIGITS = 7
+
+
+def check_name(kind: str, name: object) -> str:
+    """Return `name` if it is safe as a file name and in a page: lower-case words joined by - _ or dots.
+
+    Raises:
+        BenchmarkError: it is anything else.
+    """
+    if not isinstance(name, str) or len(name) > 80 or not _NAME.fullmatch(name):
+        raise BenchmarkError(
+            f"{kind} {str(name)[:80]!r} is not a valid name: expected at most 80 characters, lower-case letters and "
+            "digits joined by '-', '_' or '.'. Rename it."
+        )
+    return name
+
+
+class Key(NamedTuple):
+    """What makes a cell one cell."""
+
+    task: str
+    split: str
+    method: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One cell: a method on a task and forget split with a seed.
+
+    `metrics` holds finite numbers by metric name; a metric that is not defined for the cell is absent.
+    `curves` holds named lists of numbers, for the figures. `passes` is the number of gradient passes as a share
+    of a retrain's. `seconds`, `retrain_seconds` (the retrain timed beside it) and `peak_bytes` are null unless
+    the run was timed.
+    """
+
+    schema: int = SCHEMA
+    protocol: str
+    method: str
+    method_hash: str
+    hyperparameters: Mapping[str, Any]
+    task: str
+    task_hash: str
+    split: str
+    split_hash: str
+    seed: int
+    status: str
+    reason: str | None = None
+    metrics: Mapping[str, float]
+    curves: Mapping[str, Mapping[str, list[float]]]
+    passes: float | None
+    seconds: float | None = None
+    retrain_seconds: float | None = None
+    peak_bytes: int | None = None
+    machine: str
+    versions: Mapping[str, str]
+    commit: str | None
+
+    def __post_init__(self) -> None:
+        for kind in ("protocol", "method", "task", "split"):
+            check_name(kind, getattr(self, kind))
+        if self.status not in STATUSES:
+            raise BenchmarkError(f"status {self.status!r} is not one of {', '.join(STATUSES)}")
+        if self.status != "ok" and not self.reason:
+            raise BenchmarkError(f"status {self.status!r} needs a reason")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise BenchmarkError(f"seed {self.seed!r} is not a whole number >= 0")
+        for name, value in self.metrics.items():
+            check_name("metric", name)
+            _check_number(f"metric {name}", value)
+        for curve, columns in self.curves.items():
+            check_name("curve", curve)
+            for column, values in columns.items():
+                check_name("column", column)
+                for value in values:
+                    _check_number(f"curve {curve}.{column}", value)
+        for name in ("passes", *MEASURED):
+            value = getattr(self, name)
+            if value is not None and _check_number(name, value) < 0:
+                raise BenchmarkError(f"{name} is {value}, expected at least 0")
+
+    @property
+    def key(self) -> Key:
+        """Task, split, method and seed."""
+        return Key(self.task, self.split, self.method, self.seed)
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """All that the outcome depends on: a record with the same identity need not be made again."""
+        return (
+            *(self.protocol, self.method, self.method_hash, self.task, self.task_hash),
+            *(self.split, self.split_hash, self.seed, json.dumps(self.hyperparameters, sort_keys=True)),
+        )
+
+    def to_line(self) -> str:
+        """Return the record as one line of JSON, numbers rounded to 7 significant digits."""
+        return json.dumps(_rounded(asdict(self)), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+
+
+def _check_number(what: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise BenchmarkError(
+            f"{what} is {value!r}, expected a finite number (a failed run is a status, never a NaN)"
+        )
+    return value
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{_DIGITS}g}")
+    if isinstance(value, Mapping):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return value
+
+
+def parse(line: str, where: str) -> Record:
+    """Return the record in `line`; `where` (`path:line`) opens every error.
+
+    Raises:
+        BenchmarkError: not JSON, another schema, missing or unknown fields, or a value out of its range.
+    """
+    try:
+        data = json.loads(line, parse_constant=lambda constant: float(constant))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise BenchmarkError(
+            f"{where}: expected one JSON object, found {line[:60]!r} ({error}). Delete the line and run again."
+        ) from error
+    if not isinstance(data, dict):
+        raise BenchmarkError(
+            f"{where}: expected a JSON object, found {type(data).__name__}. Delete the line."
+        )
+    found = data.get("schema")
+    if found != SCHEMA:
+        newer = isinstance(found, int) and found > SCHEMA
+        advice = "Update regunlearn to read it." if newer else "Run the cell again with this version."
+        raise BenchmarkError(f"{where}: expected schema {SCHEMA}, found {found!r}. {advice}")
+    known = {field.name for field in fields(Record)}
+    missing, unknown = sorted(known - data.keys()), sorted(str(name)[:40] for name in data.keys() - known)
+    if missing or unknown:
+        raise BenchmarkError(f"{where}: fields missing {missing}, unknown {unknown}. Run the cell again.")
+    for name in ("hyperparameters", "metrics", "curves", "versions"):
+        if not isinstance(data[name], dict):
+            raise BenchmarkError(f"{where}: {name} is {type(data[name]).__name__}, expected an object.")
+    for name in ("method_hash", "task_hash", "split_hash", "machine"):
+        if not isinstance(data[name], str):
+            raise BenchmarkError(f"{where}: {name} is {data[name]!r:.40}, expected text.")
+    for curve, columns in data["curves"].items():
+        if not isinstance(columns, dict) or not all(isinstance(values, list) for values in columns.values()):
+            raise BenchmarkError(f"{where}: curve {str(curve)[:40]!r} is not an object of lists of numbers.")
+    try:
+        return Record(**data)
+    except BenchmarkError as error:
+        raise BenchmarkError(f"{where}: {error}") from error
+
+
+def read(path: Path) -> list[Record]:
+    """Return the records of one file, checked.
+
+    Raises:
+        BenchmarkError: a line is broken, is for another method than the file's name says, or a key is there twice.
+    """
+    records: dict[Key, tuple[int, Record]] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BenchmarkError(
+            f"{path}: cannot be read as UTF-8 text ({error}). Restore or delete the file."
+        ) from error
+    for number, line in enumerate(lines, start=1):
+        where = f"{path}:{number}"
+        record = parse(line, where)
+        if record.method != path.stem:
+            raise BenchmarkError(
+                f"{where}: expected records of {path.stem!r}, found {record.method!r}. Move the line."
+            )
+        if record.key in records:
+            raise BenchmarkError(
+                f"{where}: the same cell as line {records[record.key][0]}. Delete one of the two."
+            )
+        records[record.key] = (number, record)
+    return [record for _, record in records.values()]
+
+
+def read_all(folder: Path) -> list[Record]:
+    """Return all records under `folder/records`, sorted by key.
+
+    Raises:
+        BenchmarkError: the folder holds no records, or a file is broken.
+    """
+    paths = sorted((folder / "records").glob("*.jsonl"))
+    if not paths:
+        raise BenchmarkError(
+            f"{folder}: expected records/<method>.jsonl, found none. "
+            f"Make some with `regunlearn run --suite smoke --out {folder}`."
+        )
+    return sorted((record for path in paths for record in read(path)), key=lambda record: record.key)
+
+
+class Store:
+    """The records of one run folder. Each `add` leaves the method's file sorted and whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "records"
+        self._records: dict[str, dict[Key, Record]] = {}
+        for path in sorted(self.folder.glob("*.jsonl")):
+            self._records[path.stem] = {record.key: record for record in read(path)}
+
+    def get(self, key: Key) -> Record | None:
+        """Return the stored record of a cell, if there is one."""
+        return self._records.get(key.method, {}).get(key)
+
+    def add(self, record: Record) -> None:
+        """Store a record in the place of an earlier one with the same key."""
+        own = self._records.setdefault(record.method, {})
+        own[record.key] = record
+        lines = (own[key].to_line() for key in sorted(own))
+        write_text(self.folder / f"{record.method}.jsonl", "".join(f"{line}\n" for line in lines))

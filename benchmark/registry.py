@@ -1,0 +1,269 @@
+"""Methods, datasets and tasks: found by listing a folder, described without being imported.
+
+An entry is a function under one of three decorators. Its card (name, source, hyperparameters, splits) is read from
+the file's syntax tree, so that listing costs no import of torch; the function itself is imported when it is used.
+What the cards show must therefore be written as plain values (text, numbers, lists, dicts) in the decorator.
+"""
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, TypeVar
+
+from regunlearn.benchmark.errors import BenchmarkError, UnknownName
+from regunlearn.benchmark.records import check_name
+
+Kind = Literal["method", "dataset", "task"]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+PACKAGE = Path(__file__).resolve().parent.parent
+FOLDERS: dict[Kind, str] = {"method": "methods", "dataset": "datasets", "task": "datasets"}
+
+
+class RegistryError(BenchmarkError):
+    """An entry cannot be described or imported."""
+
+
+# The decorators: they mark the function and check nothing but the name; the card is read from the source.
+
+
+def _mark(kind: Kind, name: str) -> Callable[[Function], Function]:
+    check_name(kind, name)
+
+    def mark(function: Function) -> Function:
+        vars(function).setdefault("__regunlearn__", []).append((kind, name))
+        return function
+
+    return mark
+
+
+def method(
+    name: str, *, paper: str, family: str, reference: bool = False, sentinel: str = "", cheat: str = ""
+) -> Callable[[Function], Function]:
+    """Register the unlearning method that this file holds.
+
+    Args:
+        name: as in tables and records.
+        paper: source (arXiv number, DOI or venue), or "none" with the reason in the file's header.
+        family: one of the catalogue's families, e.g. "first order", "distillation", "relabelling".
+        reference: an anchor (doing nothing, retraining): shown and never ranked.
+        sentinel: for a deliberately wrong method, the name of the metric that must expose it.
+        cheat: what the method is granted beyond the request ("retrained"): passed as its second argument.
+    """
+    return _mark("method", name)
+
+
+def dataset(name: str, *, modality: str, source: str, licence: str) -> Callable[[Function], Function]:
+    """Register a function () -> Dataset."""
+    return _mark("dataset", name)
+
+
+def task(
+    name: str, *, dataset: str, suite: str, recipe: Mapping[str, Any], splits: Mapping[str, Mapping[str, Any]]
+) -> Callable[[Function], Function]:
+    """Register a function (Shape) -> nn.Module as the network of a task.
+
+    Args:
+        name: `dataset-network`.
+        dataset: name of a registered dataset.
+        suite: "smoke", "quick" or "paper".
+        recipe: arguments of `spec.Recipe`.
+        splits: by split name, the kind of the split and its arguments (`splits.KINDS`).
+    """
+    return _mark("task", name)
+
+
+# Cards
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """An entry as its source describes it.
+
+    Attributes:
+        kind: method, dataset or task.
+        name: the registered name.
+        summary: first line of the file's docstring for methods, of the function's for datasets and tasks.
+        facts: the decorator's other arguments.
+        hyperparameters: keyword-only arguments of the function with their defaults.
+        file: where it is.
+        function: name of the function in the file.
+        code_hash: of the file and of the private modules beside it that it imports.
+    """
+
+    kind: Kind
+    name: str
+    summary: str
+    facts: Mapping[str, Any]
+    hyperparameters: Mapping[str, Any]
+    file: Path
+    function: str
+    code_hash: str
+
+    def fact(self, name: str, default: Any = "") -> Any:
+        """Return one of the decorator's arguments."""
+        return self.facts.get(name, default)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The entries of one kind by name, and the files that could not be read with their cause."""
+
+    kind: Kind
+    cards: Mapping[str, Card]
+    broken: Mapping[Path, str] = field(default_factory=dict)
+
+    def get(self, name: str) -> Card:
+        """Return a card.
+
+        Raises:
+            RegistryError: the name may be in a file that could not be read; the cause is shown.
+            UnknownName: no such entry; the nearest and all known names are shown.
+        """
+        if name in self.cards:
+            return self.cards[name]
+        for file, cause in self.broken.items():
+            if file.stem.replace("_", "-") == name.replace("_", "-"):
+                raise RegistryError(f"{self.kind} {name!r} is in a file that cannot be read. {file}: {cause}")
+        raise UnknownName(self.kind, name, self.cards)
+
+
+def discover(kind: Kind, folder: Path | None = None) -> Catalogue:
+    """Read the cards of every file in the folder whose name does not start with an underscore.
+
+    Raises:
+        RegistryError: two entries have one name; both files are named.
+    """
+    folder = folder or PACKAGE / FOLDERS[kind]
+    cards: dict[str, Card] = {}
+    broken: dict[Path, str] = {}
+    for file in sorted(folder.glob("*.py")):
+        if file.name.startswith("_"):
+            continue
+        try:
+            found = _cards_in(kind, file)
+        except (RegistryError, SyntaxError, UnicodeDecodeError, ValueError) as error:
+            broken[file] = f"{type(error).__name__}: {error}"
+            continue
+        for card in found:
+            if card.name in cards:
+                raise RegistryError(
+                    f"two {kind}s are called {card.name!r}: {cards[card.name].file} and {file}. Rename one."
+                )
+            cards[card.name] = card
+    return Catalogue(kind, dict(sorted(cards.items())), broken)
+
+
+def _cards_in(kind: Kind, file: Path) -> list[Card]:
+    source = file.read_text(encoding="utf-8")
+    tree = ast.parse(source, filename=str(file))
+    header = (ast.get_docstring(tree) or "").strip().split("\n")[0]
+    cards = []
+    for node in tree.body:
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        for call in node.decorator_list:
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == kind:
+                name, facts = _arguments(call, file)
+                own = (ast.get_docstring(node) or "").strip().split("\n")[0]
+                cards.append(
+                    Card(
+                        kind,
+                        check_name(kind, name),
+                        header if kind == "method" else own,
+                        facts,
+                        _defaults(node, file) if kind == "method" else {},
+                        file,
+                        node.name,
+                        _code_hash(file, tree),
+                    )
+                )
+    if kind == "method" and len(cards) != 1:
+        raise RegistryError(
+            f"expected exactly one function under @method, found {len(cards)}. Use one file a method."
+        )
+    return cards
+
+
+def _arguments(call: ast.Call, file: Path) -> tuple[Any, dict[str, Any]]:
+    try:
+        positional = [ast.literal_eval(argument) for argument in call.args]
+        keywords = {k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg is not None}
+    except ValueError as error:
+        raise RegistryError(
+            f"line {call.lineno}: the decorator's arguments must be plain values (text, numbers, lists, dicts)"
+        ) from error
+    if len(positional) != 1:
+        raise RegistryError(f"line {call.lineno}: expected the name as the only positional argument")
+    return positional[0], keywords
+
+
+def _defaults(node: ast.FunctionDef, file: Path) -> dict[str, Any]:
+    values = {}
+    for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
+        if default is None:
+            raise RegistryError(f"line {node.lineno}: hyperparameter {argument.arg!r} needs a default")
+        try:
+            values[argument.arg] = ast.literal_eval(default)
+        except ValueError as error:
+            raise RegistryError(
+                f"line {default.lineno}: the default of hyperparameter {argument.arg!r} must be a plain value"
+            ) from error
+    return values
+
+
+def _code_hash(file: Path, tree: ast.Module) -> str:
+    """Hash a file and the private modules of its folder that it imports, so that a shared helper counts."""
+    digest = hashlib.sha256(file.read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            candidates = [node.module.rpartition(".")[2], *(alias.name for alias in node.names)]
+            for name in candidates:
+                helper = file.with_name(f"{name}.py")
+                if name.startswith("_") and helper.is_file():
+                    digest.update(helper.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+# Loading
+
+
+def load(card: Card) -> Callable[..., Any]:
+    """Import the card's file and return its function.
+
+    Raises:
+        RegistryError: the import fails; the message names the file and the cause.
+    """
+    try:
+        module = _import(card)
+    except Exception as error:
+        raise RegistryError(
+            f"{card.kind} {card.name!r} cannot be imported. {card.file}: {type(error).__name__}: {error}"
+        ) from error
+    function = getattr(module, card.function)
+    if (card.kind, card.name) not in getattr(function, "__regunlearn__", ()):
+        raise RegistryError(
+            f"{card.file}: {card.function} is not the registered {card.kind} {card.name!r} any more; "
+            "another definition has replaced it in the file."
+        )
+    return function  # type: ignore[no-any-return]
+
+
+def _import(card: Card) -> ModuleType:
+    if card.file.parent == PACKAGE / FOLDERS[card.kind]:
+        return importlib.import_module(f"regunlearn.{FOLDERS[card.kind]}.{card.file.stem}")
+    name = f"regunlearn_outside_{hashlib.sha256(str(card.file).encode()).hexdigest()[:12]}_{card.file.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, card.file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sys.modules[name] = module
+    return module

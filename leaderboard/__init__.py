@@ -1,0 +1,1 @@
+"""Records to tables and figures. A pure function of the records; never imports torch."""
