@@ -40,9 +40,9 @@ class Evidence:
         targets: by part, shape (n, outputs), in the target's unit.
         scale: standard deviation of the training targets.
         unlearned: what the method returned.
-        originals: by seed, over all seeds of the protocol.
-        retrained: by seed, the same seeds.
-        seed: the cell's seed: `originals[seed]` and `retrained[seed]` share initialisation and data order.
+        original, retrained: the models of the cell's seed; they share initialisation and data order.
+        originals, retrains: over the protocol's reference seeds, for means and for the null.
+        seed: the cell's seed.
         relearning: forget error, as a share of the original's, after each relearning step: of the unlearned and of
             the retrained model. Empty where relearning is not defined.
     """
@@ -50,22 +50,9 @@ class Evidence:
     targets: Mapping[str, Array]
     scale: float
     unlearned: ModelEvidence
-    originals: Mapping[int, ModelEvidence]
-    retrained: Mapping[int, ModelEvidence]
+    original: ModelEvidence
+    retrained: ModelEvidence
+    originals: Sequence[ModelEvidence]
+    retrains: Sequence[ModelEvidence]
     seed: int
     relearning: Mapping[str, Sequence[float]] = field(default_factory=dict)
-
-    @property
-    def original(self) -> ModelEvidence:
-        """The original model of this cell's seed."""
-        return self.originals[self.seed]
-
-    @property
-    def reference(self) -> ModelEvidence:
-        """The retrained model of this cell's seed."""
-        return self.retrained[self.seed]
-
-    @property
-    def models(self) -> dict[str, ModelEvidence]:
-        """The three models of this cell by their names."""
-        return {"unlearned": self.unlearned, "original": self.original, "retrained": self.reference}

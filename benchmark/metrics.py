@@ -143,7 +143,8 @@ def wasserstein(a: Array, b: Array) -> float:
 
 def absolute_residuals(model: ModelEvidence, evidence: Evidence, part: str) -> Array:
     """Mean over outputs of |prediction - target| per row: shape (n,), in standard deviations of the target."""
-    return np.abs(model.predictions[part] - evidence.targets[part]).mean(axis=1) / evidence.scale
+    residuals: Array = np.abs(model.predictions[part] - evidence.targets[part]).mean(axis=1) / evidence.scale
+    return residuals
 
 
 # Errors on each part ------------------------------------------------------------------------------------------
@@ -179,7 +180,7 @@ def _enter_errors() -> None:
 
 def _gap(evidence: Evidence, part: str) -> float | None:
     unlearned = mean_absolute_error(evidence.unlearned.predictions[part], evidence.targets[part])
-    retrained = mean_absolute_error(evidence.reference.predictions[part], evidence.targets[part])
+    retrained = mean_absolute_error(evidence.retrained.predictions[part], evidence.targets[part])
     return None if unlearned is None or retrained is None else unlearned - retrained
 
 
@@ -200,7 +201,7 @@ def utility_ratio(evidence: Evidence) -> float | None:
     """Error on what must be kept, relative to the retrained model's."""
     errors = [
         mean_absolute_error(model.predictions["test_retain"], evidence.targets["test_retain"])
-        for model in (evidence.unlearned, evidence.reference)
+        for model in (evidence.unlearned, evidence.retrained)
     ]
     return errors[0] / errors[1] if errors[0] is not None and errors[1] else None
 
@@ -208,14 +209,11 @@ def utility_ratio(evidence: Evidence) -> float | None:
 def _distances(evidence: Evidence) -> tuple[float, float]:
     """Mean disagreement on the forget rows of original and retrained, and of two retrained models."""
     part = "train_forget"
-    original = np.mean(
-        [
-            disagreement(model.predictions[part], evidence.retrained[seed].predictions[part])
-            for seed, model in evidence.originals.items()
-        ]
-    )
-    pairs = combinations(evidence.retrained.values(), 2)
-    null = [disagreement(a.predictions[part], b.predictions[part]) for a, b in pairs]
+    pairs = zip(evidence.originals, evidence.retrains, strict=True)
+    original = np.mean([disagreement(o.predictions[part], r.predictions[part]) for o, r in pairs])
+    null = [
+        disagreement(a.predictions[part], b.predictions[part]) for a, b in combinations(evidence.retrains, 2)
+    ]
     return float(original), float(np.mean(null)) if null else float("nan")
 
 
@@ -230,7 +228,7 @@ def _distances(evidence: Evidence) -> tuple[float, float]:
 )
 def rnc(evidence: Evidence) -> float | None:
     """Retrain-normalised closure of the prediction gap on the forget rows."""
-    target = evidence.reference.predictions["train_forget"]
+    target = evidence.retrained.predictions["train_forget"]
     own = [
         disagreement(m.predictions["train_forget"], target) for m in (evidence.original, evidence.unlearned)
     ]
@@ -295,8 +293,8 @@ def probe_recovery(evidence: Evidence) -> float | None:
     """How much of the forgotten knowledge a refitted linear head recovers from the unlearned encoder."""
     if not evidence.unlearned.features:
         return None
-    original = np.mean([probe_error(model, evidence) for model in evidence.originals.values()])
-    retrained = np.mean([probe_error(model, evidence) for model in evidence.retrained.values()])
+    original = np.mean([probe_error(model, evidence) for model in evidence.originals])
+    retrained = np.mean([probe_error(model, evidence) for model in evidence.retrains])
     if retrained <= original:
         return None
     moved = probe_error(evidence.unlearned, evidence) - probe_error(evidence.original, evidence)
@@ -334,7 +332,7 @@ def loss_auc(evidence: Evidence) -> float | None:
 )
 def loss_auc_gap(evidence: Evidence) -> float | None:
     """Loss-attack AUC relative to the retrained model's."""
-    unlearned, retrained = _loss_auc(evidence.unlearned, evidence), _loss_auc(evidence.reference, evidence)
+    unlearned, retrained = _loss_auc(evidence.unlearned, evidence), _loss_auc(evidence.retrained, evidence)
     return None if unlearned is None or retrained is None else unlearned - retrained
 
 
@@ -353,7 +351,7 @@ def loss_auc_gap(evidence: Evidence) -> float | None:
 def wasserstein_to_retrained(evidence: Evidence) -> float:
     """Wasserstein distance between the two models' pooled predictions on the forget rows."""
     return wasserstein(
-        evidence.unlearned.predictions["train_forget"], evidence.reference.predictions["train_forget"]
+        evidence.unlearned.predictions["train_forget"], evidence.retrained.predictions["train_forget"]
     )
 
 
@@ -413,7 +411,7 @@ def svm_attack(evidence: Evidence) -> float | None:
 )
 def svm_attack_gap(evidence: Evidence) -> float | None:
     """The paper's attack read as a distance to the retrained model's value."""
-    unlearned, retrained = (svm_attack_rate(m, evidence) for m in (evidence.unlearned, evidence.reference))
+    unlearned, retrained = (svm_attack_rate(m, evidence) for m in (evidence.unlearned, evidence.retrained))
     return None if unlearned is None or retrained is None else unlearned[0] - retrained[0]
 
 

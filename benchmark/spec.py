@@ -7,6 +7,7 @@ A method is one function `(request, *, hyperparameters) -> nn.Module` in one fil
 all that it may use. It has no attribute for test rows, for the retrained model or for that model's predictions.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -55,7 +56,8 @@ class Dataset:
         targets = np.asarray(self.targets, dtype=np.float64)
         object.__setattr__(self, "targets", targets[:, None] if targets.ndim == 1 else targets)
         n = len(targets)
-        for name, values in {**self.inputs, "targets": targets}.items():
+        arrays: dict[str, NDArray[Any]] = {**self.inputs, "targets": targets}
+        for name, values in arrays.items():
             if len(values) != n:
                 raise BenchmarkError(f"dataset {self.name}: {name} has {len(values)} rows, targets have {n}.")
             bad = ~np.isfinite(values).reshape(n, -1).all(axis=1)
@@ -65,7 +67,7 @@ class Dataset:
                     f"{int(bad.argmax())}. Fetch it again with `regunlearn data get {self.name} --again`."
                 )
         rows = np.concatenate([self.train, self.validation, self.test])
-        if len(np.unique(rows)) != len(rows) or len(rows) and (rows.min() < 0 or rows.max() >= n):
+        if len(np.unique(rows)) != len(rows) or rows.min(initial=0) < 0 or rows.max(initial=0) >= n:
             raise BenchmarkError(
                 f"dataset {self.name}: train, validation and test overlap or leave 0..{n - 1}."
             )
@@ -192,9 +194,9 @@ class Request(Protocol):
         """Return a freshly initialised network of the same architecture, another one at each call."""
 
     def fit(
-        self, model: nn.Module, rows: Rows, *, epochs: float, learning_rate: float | None = None
+        self, model: nn.Module, rows: Rows, *, epochs: float | None = None, learning_rate: float | None = None
     ) -> nn.Module:
-        """Train `model` in place on `rows` by the task's recipe, for `epochs`; return it in evaluation mode."""
+        """Train `model` in place by the recipe (its epochs and rate unless given); return it in evaluation mode."""
 
     def predict(self, model: nn.Module, rows: Rows) -> Tensor:
         """Return predictions in evaluation mode without gradients, shape (n, outputs)."""
@@ -240,3 +242,16 @@ class ForgetSplit:
     test_retain: Indices
     validation: Indices
     band: tuple[float, float] | None = None
+
+    @property
+    def hash(self) -> str:
+        """Hash of all row indices: part of the identity of every result."""
+        return hash_of(self.forget, self.test_forget, self.test_retain, self.validation)
+
+
+def hash_of(*rows: Indices) -> str:
+    """Return a hash of row indices: 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for indices in rows:
+        digest.update(np.ascontiguousarray(indices, dtype="<i8").tobytes() + b"|")
+    return digest.hexdigest()[:16]

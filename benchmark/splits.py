@@ -128,11 +128,3 @@ def make(
     if not len(parts[1]) or not len(parts[2]):
         raise BenchmarkError(f"split {name!r} of task {task!r} leaves no test or validation row to retain.")
     return ForgetSplit(name, kind, forget, *parts, interval)
-
-
-def split_hash(split: ForgetSplit) -> str:
-    """Hash of the row indices: 16 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for rows in (split.forget, split.test_forget, split.test_retain, split.validation):
-        digest.update(np.ascontiguousarray(rows, dtype="<i8").tobytes() + b"|")
-    return digest.hexdigest()[:16]

@@ -1,0 +1,400 @@
+"""The command `regunlearn`. Imports torch only inside the commands that compute."""
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from regunlearn.benchmark import registry
+from regunlearn.benchmark.errors import BenchmarkError, UnknownName, UsageError
+
+app = typer.Typer(
+    name="regunlearn",
+    help="Benchmark suite and leaderboard for unlearning in deep regression models.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(
+    help="Fetch and show the data that tasks need.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(data_app, name="data")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Suite = Annotated[str, typer.Option(help="Named set of tasks: smoke, quick or paper.")]
+Tasks = Annotated[list[str] | None, typer.Option("--task", help="Only this task; may be repeated.")]
+Splits = Annotated[list[str] | None, typer.Option("--split", help="Only this forget split; may be repeated.")]
+Methods = Annotated[list[str] | None, typer.Option("--method", help="Only this method; may be repeated.")]
+Seeds = Annotated[
+    str | None, typer.Option(help="Comma-separated seeds instead of the protocol's, e.g. 0,1,2.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Folder = Annotated[Path | None, typer.Option("--out", help="Folder of the run [default: runs/SUITE].")]
+CacheFolder = Annotated[
+    Path | None, typer.Option("--cache", help="Folder of checkpoints [env: REGUNLEARN_CACHE].")
+]
+MethodFolder = Annotated[Path | None, typer.Option("--methods", help="Take methods from this folder.")]
+
+
+# Listings
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="methods, tasks, splits, metrics or datasets.")],
+    as_json: Json = False,
+) -> None:
+    """Show what there is."""
+    listings = {
+        "methods": _methods,
+        "tasks": _tasks,
+        "splits": _splits,
+        "metrics": _metrics,
+        "datasets": _datasets,
+    }
+    if what not in listings:
+        raise UnknownName("listing", what, listings)
+    rows, broken = listings[what]()
+    if as_json:
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        _print_table(rows)
+    for file, cause in broken.items():
+        print(f"regunlearn: {file} cannot be read: {cause}", file=sys.stderr)
+    if broken:
+        raise typer.Exit(1)
+
+
+Listing = tuple[list[dict[str, Any]], dict[Path, str]]
+
+
+def _methods() -> Listing:
+    catalogue = registry.discover("method")
+    rows = [
+        {
+            "name": card.name,
+            "family": card.fact("family"),
+            "paper": card.fact("paper"),
+            "reference": bool(card.fact("reference", False)),
+            "sentinel": card.fact("sentinel") or None,
+            "cheat": card.fact("cheat") or None,
+            "hyperparameters": dict(card.hyperparameters),
+            "summary": card.summary,
+        }
+        for card in catalogue.cards.values()
+    ]
+    return rows, dict(catalogue.broken)
+
+
+def _tasks() -> Listing:
+    catalogue = registry.discover("task")
+    rows = [
+        {
+            "name": card.name,
+            "dataset": card.fact("dataset"),
+            "suite": card.fact("suite"),
+            "splits": sorted(card.fact("splits")),
+            "recipe": card.fact("recipe"),
+            "summary": card.summary,
+        }
+        for card in catalogue.cards.values()
+    ]
+    return rows, dict(catalogue.broken)
+
+
+def _datasets() -> Listing:
+    catalogue = registry.discover("dataset")
+    rows = [
+        {
+            "name": card.name,
+            **{k: card.fact(k) for k in ("modality", "source", "licence")},
+            "summary": card.summary,
+        }
+        for card in catalogue.cards.values()
+    ]
+    return rows, dict(catalogue.broken)
+
+
+def _splits() -> Listing:
+    catalogue = registry.discover("task")
+    found: dict[str, dict[str, Any]] = {}
+    for card in catalogue.cards.values():
+        for name, arguments in card.fact("splits").items():
+            row = found.setdefault(name, {"name": name, "kind": arguments.get("kind", name), "tasks": {}})
+            row["tasks"][card.name] = {key: value for key, value in arguments.items() if key != "kind"}
+    return [found[name] for name in sorted(found)], dict(catalogue.broken)
+
+
+def _metrics() -> Listing:
+    from regunlearn.benchmark.metrics import METRICS
+
+    fields = ("name", "label", "unit", "better", "tab", "formula", "source")
+    return [{field: getattr(entry, field) for field in fields} for entry in METRICS.values()], {}
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    columns = [
+        name for name in (rows[0] if rows else {}) if name not in ("hyperparameters", "recipe", "formula")
+    ]
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(row[name])) for name in columns))
+    Console().print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, list | dict):
+        return ", ".join(value)
+    return "" if value is None else str(value)
+
+
+# Data
+
+
+@data_app.command("get")
+def data_get(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Datasets; all of the quick suite if none.")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Fetch even what is there.")] = False,
+) -> None:
+    """Fetch datasets, check them, and keep them in the cache."""
+    from regunlearn.benchmark import fetch
+
+    catalogue = registry.discover("dataset")
+    quick = {
+        c.fact("dataset") for c in registry.discover("task").cards.values() if c.fact("suite") == "quick"
+    }
+    chosen = [catalogue.get(name) for name in (names or sorted(quick))]
+    failures = []
+    for card in chosen:
+        if again:
+            fetch.forget(card.name)
+        try:
+            dataset = registry.load(card)()
+        except UsageError:
+            raise
+        except BenchmarkError as error:
+            failures.append(f"{card.name}: {error}")
+            continue
+        parts = {part: len(getattr(dataset, part)) for part in ("train", "validation", "test")}
+        print(
+            f"{card.name}: {', '.join(f'{n:,} {part}' for part, n in parts.items())} rows; {card.fact('licence')}"
+        )
+    _report(failures)
+
+
+@data_app.command("list")
+def data_list(as_json: Json = False) -> None:
+    """Show the datasets."""
+    list_("datasets", as_json)
+
+
+# Runs
+
+
+@app.command()
+def run(
+    suite: Suite = "quick",
+    task: Tasks = None,
+    split: Splits = None,
+    method: Methods = None,
+    seeds: Seeds = None,
+    out: Folder = None,
+    device: Device = "auto",
+    jobs: Annotated[int | None, typer.Option(help="Processes [default: one a core].")] = None,
+    threads: Annotated[int, typer.Option(help="Processor threads of one cell.")] = 1,
+    timed: Annotated[
+        bool, typer.Option("--timed", help="One cell at a time, with a retrain timed beside it.")
+    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Run cells that have a record too.")] = False,
+    cache: CacheFolder = None,
+    methods: MethodFolder = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show why cells failed.")] = False,
+) -> None:
+    """Run methods on tasks and forget splits; finished cells are kept, a killed run goes on where it was."""
+    cells, folder = _cells(suite, task, split, method, seeds, out, methods)
+    if threads < 1 or (jobs is not None and jobs < 1):
+        raise UsageError("--jobs and --threads must be at least 1.")
+    _log(verbose)
+    from regunlearn.benchmark import engine
+    from regunlearn.benchmark.display import Bars
+
+    settings = _settings(cache, device, threads, timed, methods)
+    with Bars() as bars:
+        workers = jobs or max(1, (os.cpu_count() or 1) // threads)
+        outcome = engine.run(cells, settings, folder, jobs=workers, again=again, progress=bars)
+    print(
+        f"{len(outcome.done)} cells run, {outcome.kept} kept, {len(outcome.failed)} failed: {folder}/records"
+    )
+    broken = [f"{file}: {cause}" for file, cause in registry.discover("method", methods).broken.items()]
+    failures = [f"{'/'.join(map(str, r.key))}: {r.status}: {r.reason}" for r in outcome.failed]
+    _report([*outcome.troubles, *([] if method else broken), *failures])
+
+
+@app.command()
+def missing(
+    suite: Suite = "quick",
+    task: Tasks = None,
+    split: Splits = None,
+    method: Methods = None,
+    seeds: Seeds = None,
+    out: Folder = None,
+    device: Device = "auto",
+    cache: CacheFolder = None,
+    as_json: Json = False,
+) -> None:
+    """Show the cells that have no record, or one of another version of method, task or split. Exit code 1 if any."""
+    cells, folder = _cells(suite, task, split, method, seeds, out, None)
+    from regunlearn.benchmark import engine
+
+    absent = [
+        cell.key._asdict() for cell in engine.missing(cells, _settings(cache, device, 1, False, None), folder)
+    ]
+    if as_json:
+        print(json.dumps(absent, indent=2))
+    else:
+        for key in absent:
+            print("/".join(map(str, key.values())))
+        print(f"{len(absent)} of {len(cells)} cells missing in {folder}")
+    if absent:
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(
+    results: Annotated[Path, typer.Option(help="Folder of a run.")] = Path("results/quick"),
+) -> None:
+    """Check the records of a run: schema, names, protocol, and that each was made by the method file that is here."""
+    from regunlearn.benchmark import grid
+    from regunlearn.benchmark.records import read_all
+
+    records, protocol = read_all(results), grid.load(results)
+    catalogue, problems = registry.discover("method"), []
+    for record in records:
+        where = f"{results}/records/{record.method}.jsonl: {'/'.join(map(str, record.key))}"
+        card = catalogue.cards.get(record.method)
+        if record.protocol != protocol.name:
+            problems.append(
+                f"{where}: of protocol {record.protocol!r}, expected {protocol.name!r}. Remove it."
+            )
+        elif record.split not in protocol.splits.get(record.task, ()) or record.seed not in protocol.seeds:
+            problems.append(f"{where}: is not in the grid of protocol.toml. Remove it.")
+        elif card is None:
+            problems.append(
+                f"{where}: there is no method {record.method!r}. Add its file or remove the records."
+            )
+        elif record.method_hash != card.code_hash:
+            problems.append(
+                f"{where}: made by another version of {card.file.name}. Run `regunlearn run` again."
+            )
+    print(
+        f"{len(records)} records of {len({record.method for record in records})} methods, {len(problems)} problems"
+    )
+    _report(problems)
+
+
+@app.command()
+def leaderboard(
+    results: Annotated[Path, typer.Option(help="Folder of a run.")] = Path("results/quick"),
+    out: Annotated[Path | None, typer.Option(help="Where to write [default: leaderboard/PROTOCOL].")] = None,
+    readme: Annotated[
+        Path | None, typer.Option(help="Also put the table between the markers of this file.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Do not print the table.")] = False,
+) -> None:
+    """Turn records into tables and figures. The same records give the same bytes."""
+    import importlib
+
+    build = importlib.import_module("regunlearn.leaderboard.build")
+    written = build.build(results, out or Path("leaderboard") / results.resolve().name, readme=readme)
+    if not quiet:
+        print(build.summary(results))
+    print(f"{len(written)} files written to {out or Path('leaderboard') / results.resolve().name}")
+
+
+def _cells(
+    suite: str,
+    task: list[str] | None,
+    split: list[str] | None,
+    method: list[str] | None,
+    seeds: str | None,
+    out: Path | None,
+    methods: Path | None,
+) -> tuple[list[Any], Path]:
+    from regunlearn.benchmark import grid
+
+    if methods is not None and not methods.is_dir():
+        raise UsageError(f"--methods {methods} is not a folder.")
+    try:
+        numbers = [int(part) for part in seeds.split(",")] if seeds else []
+    except ValueError as error:
+        raise UsageError(f"--seeds {seeds!r}: expected whole numbers with commas, e.g. 0,1,2.") from error
+    protocol = grid.narrow(grid.of_suite(suite), tasks=task or (), splits=split or (), seeds=numbers)
+    catalogue = registry.discover("method", methods)
+    chosen = [catalogue.get(name).name for name in method] if method else list(catalogue.cards)
+    if not chosen:
+        raise UsageError(f"no method found in {methods}.")
+    return protocol.cells(chosen), out or Path("runs") / suite
+
+
+def _settings(cache: Path | None, device: str, threads: int, timed: bool, methods: Path | None) -> Any:
+    from regunlearn.benchmark.cache import default_folder
+    from regunlearn.benchmark.runner import Settings
+
+    return Settings(
+        cache=cache or default_folder() / "models",
+        device=device,
+        threads=threads,
+        timed=timed,
+        methods=methods,
+    )
+
+
+def _log(verbose: bool) -> None:
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    logging.getLogger("regunlearn").setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+def _report(problems: list[str]) -> None:
+    """Print problems on standard error and end with exit code 1 if there are any."""
+    for problem in problems:
+        print(f"regunlearn: {problem}", file=sys.stderr)
+    if problems:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command; an expected failure is one message and an exit code, never a traceback."""
+    try:
+        app()
+    except BenchmarkError as error:
+        print(f"regunlearn: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print(
+            "regunlearn: stopped. Finished cells are kept; the same command goes on from there.",
+            file=sys.stderr,
+        )
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""Run a grid of cells: references first, then cells, in parallel; each record is written as soon as it is there."""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from joblib import Parallel, delayed
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from regunlearn.benchmark import grid, machine, runner
+from regunlearn.benchmark.atomic import write_text
+from regunlearn.benchmark.errors import BenchmarkError
+from regunlearn.benchmark.grid import Cell
+from regunlearn.benchmark.records import Record, Store
+from regunlearn.benchmark.runner import Settings
+
+log = logging.getLogger("regunlearn")
+
+
+class Progress(Protocol):
+    """What the engine tells while it works."""
+
+    def start(self, what: str, total: int) -> None:
+        """A phase of so many steps begins."""
+
+    def step(self, what: str) -> None:
+        """One of them is done."""
+
+
+class Silent:
+    """Tells nothing."""
+
+    def start(self, what: str, total: int) -> None:
+        """Tell nothing."""
+
+    def step(self, what: str) -> None:
+        """Tell nothing."""
+
+
+@dataclass
+class Outcome:
+    """How a run went.
+
+    Attributes:
+        done: records made in this run.
+        kept: cells whose record was there already.
+        troubles: one message for each task that could not be run, each broken method file, each lost worker.
+    """
+
+    done: list[Record] = field(default_factory=list)
+    kept: int = 0
+    troubles: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> list[Record]:
+        """Records of this run whose status is not ok."""
+        return [record for record in self.done if record.status != "ok"]
+
+
+class Reference(NamedTuple):
+    """A model to be trained before the cells: the original (no split), or retrained without a split's rows."""
+
+    task: str
+    split: str | None
+    seed: int
+
+
+def run(
+    cells: Sequence[Cell],
+    settings: Settings,
+    folder: Path,
+    *,
+    jobs: int = 1,
+    again: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Run the cells whose record is missing or stale, and write their records under `folder`.
+
+    Args:
+        cells: all of one protocol.
+        settings: where and how.
+        folder: of the run; gets `protocol.toml`, `machines.json` and `records/<method>.jsonl`.
+        jobs: processes for reference models, and for cells unless they are timed.
+        again: run the cells that have a record too.
+        progress: told about each step.
+
+    Raises:
+        BenchmarkError: the folder holds another protocol or broken records, or cannot be written to.
+    """
+    progress, outcome = progress or Silent(), Outcome()
+    store = Store(folder)
+    grid.save(cells[0].protocol, folder)
+    _save_machine(folder)
+    cells = _runnable(cells, settings, outcome, jobs, progress)
+    todo = [cell for cell in cells if again or not _is_current(cell, settings, store)]
+    outcome.kept = len(cells) - len(todo)
+    missing = _missing_references(todo, settings)
+    progress.start("training reference models", len(missing))
+    for _ in _spread(_train_reference, missing, settings, jobs):
+        progress.step("training reference models")
+    progress.start("running methods", len(todo))
+    for record in _spread(runner.run_cell, todo, settings, 1 if settings.timed else jobs):
+        store.add(record)
+        outcome.done.append(record)
+        progress.step("running methods")
+    return outcome
+
+
+def missing(cells: Sequence[Cell], settings: Settings, folder: Path) -> list[Cell]:
+    """Return the cells that have no current record under `folder`."""
+    store = Store(folder)
+    return [cell for cell in cells if not _is_current(cell, settings, store)]
+
+
+def _runnable(
+    cells: Sequence[Cell], settings: Settings, outcome: Outcome, jobs: int, progress: Progress
+) -> list[Cell]:
+    """Drop the cells of tasks whose data cannot be had; make splits that need trained models."""
+    pairs = sorted({(cell.task, cell.split) for cell in cells})
+    names = sorted({task for task, _ in pairs})
+    progress.start("loading data", len(names))
+    broken: set[str] = set()
+    for name in names:
+        try:
+            models = runner.open_task(name, settings)
+            for task, split in pairs:
+                if task == name:
+                    models.make_split(split)
+        except BenchmarkError as error:
+            if error.exit_code == 2:
+                raise
+            broken.add(name)
+            outcome.troubles.append(f"task {name} left out. {error}")
+        progress.step("loading data")
+    return [cell for cell in cells if cell.task not in broken]
+
+
+def _is_current(cell: Cell, settings: Settings, store: Store) -> bool:
+    record = store.get(cell.key)
+    if record is None or (settings.timed and record.status == "ok" and record.seconds is None):
+        return False
+    expected = runner.identity(cell, settings)
+    found = {name: getattr(record, name) for name in expected}
+    return json.dumps(found, sort_keys=True) == json.dumps(expected, sort_keys=True)
+
+
+def _missing_references(cells: Iterable[Cell], settings: Settings) -> list[Reference]:
+    wanted: dict[Reference, None] = {}
+    for cell in cells:
+        for seed in sorted({cell.seed, *cell.protocol.reference_seeds}):
+            wanted[Reference(cell.task, None, seed)] = None
+            wanted[Reference(cell.task, cell.split, seed)] = None
+    return [reference for reference in wanted if not _is_trained(reference, settings)]
+
+
+def _is_trained(reference: Reference, settings: Settings) -> bool:
+    models = runner.open_task(reference.task, settings)
+    split = None if reference.split is None else models.make_split(reference.split)
+    return models.has(reference.seed, split)
+
+
+def _train_reference(reference: Reference, settings: Settings) -> None:
+    models = runner.open_task(reference.task, settings)
+    models.outputs(reference.seed, None if reference.split is None else models.make_split(reference.split))
+
+
+def _spread(
+    function: Callable[[Any, Settings], Any], items: Sequence[Any], settings: Settings, jobs: int
+) -> Iterator[Any]:
+    """Yield the function's results as they come, from this process or from several."""
+    if jobs == 1 or len(items) < 2:
+        for item in items:
+            yield function(item, settings)
+        return
+    os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))
+    pool = Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch="2*n_jobs", batch_size=1)
+    try:
+        yield from pool(delayed(function)(item, settings) for item in items)
+    except TerminatedWorkerError as error:
+        raise BenchmarkError(
+            "a worker process ended abruptly (killed, or out of memory). All records finished before that are kept. "
+            "Run the same command again; use fewer --jobs if memory is short."
+        ) from error
+
+
+def _save_machine(folder: Path) -> None:
+    """Add this machine to `machines.json`, which says what the machine ids in the records stand for."""
+    path = folder / "machines.json"
+    try:
+        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise BenchmarkError(f"{path}: is not JSON ({error}). Restore or delete it.") from error
+    known[machine.identity()] = machine.describe()
+    write_text(path, json.dumps(known, indent=2, sort_keys=True) + "\n")

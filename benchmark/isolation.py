@@ -1,0 +1,27 @@
+"""Run other people's code without letting it change the process."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+@contextmanager
+def isolated(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed every global random stream inside the block; restore them, the default dtype and grad mode after it."""
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - saved so that it can be restored
+    dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        try:
+            random.seed(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002
+            torch.manual_seed(seed)
+            torch.set_grad_enabled(True)
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(legacy)  # noqa: NPY002
+            torch.set_default_dtype(dtype)
+            torch.set_grad_enabled(grad)

@@ -1,0 +1,184 @@
+"""Original and retrained models: trained once, cached, seen by the metrics as predictions and features.
+
+The original and the retrained model of one seed share initialisation and data order by design, and every method
+starts from that original.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from regunlearn.benchmark import training
+from regunlearn.benchmark.cache import Cache
+from regunlearn.benchmark.errors import BenchmarkError
+from regunlearn.benchmark.evidence import Array, ModelEvidence
+from regunlearn.benchmark.spec import ForgetSplit, Indices, hash_of
+from regunlearn.benchmark.splits import seed_of
+from regunlearn.benchmark.tasks import Task
+
+State = Mapping[str, Tensor]
+OUTPUTS_VERSION = 1
+HELD_OUT_FOLDS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """What a model says about all rows.
+
+    Attributes:
+        train, test: predictions, shape (n, outputs), in the target's unit, rows sorted by index.
+        features: inputs of the last linear layer on the training rows, shape (n_train, width).
+    """
+
+    train: Array
+    test: Array
+    features: Array
+
+
+class References:
+    """The trained models of one task, by seed and forget split."""
+
+    def __init__(self, task: Task, store: Cache) -> None:
+        self.task, self.store = task, store
+        self.make_split = cache(self._make_split)
+        self.evidence = cache(self._evidence)
+
+    # Models
+
+    def _facts(self, kind: str, seed: int, forgotten: Indices) -> dict[str, object]:
+        return {
+            "kind": kind,
+            "task": self.task.name,
+            "content": self.task.content_hash,
+            "seed": seed,
+            "forgotten": hash_of(forgotten),
+            "precision": self.task.recipe.precision,
+            "device": self.task.device.type,
+            "torch": torch.__version__.partition("+")[0],
+        }
+
+    def state(self, seed: int, split: ForgetSplit | None = None) -> State:
+        """Return the weights of the original model, or of the one retrained without the split's forget rows.
+
+        Raises:
+            DivergedError: training ended with weights that are not finite.
+        """
+        forgotten = np.zeros(0, dtype=np.int64) if split is None else split.forget
+        facts = self._facts("model", seed, forgotten)
+        state = self.store.load(facts)
+        if state is None:
+            state = self._train(seed, forgotten).state_dict()
+            self.store.save(facts, state)
+        return state
+
+    def _train(self, seed: int, without: Indices) -> nn.Module:
+        rows = self.task.training_rows(np.setdiff1d(self.task.train, without))
+        generator = torch.Generator().manual_seed(seed_of("order", self.task.name, seed))
+        model = self.task.new_network(seed_of("initialisation", self.task.name, seed))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of("dropout", self.task.name, seed))
+            try:
+                return training.fit(model, rows, self.task.recipe, generator)
+            except training.DivergedError as error:
+                raise BenchmarkError(
+                    f"task {self.task.name}: training a reference model with seed {seed} diverged ({error}). "
+                    f"Mend the recipe in {self.task.card.file}."
+                ) from error
+
+    def model(self, seed: int, split: ForgetSplit | None = None) -> nn.Module:
+        """Return a private copy of the original or retrained model, in evaluation mode, on the device."""
+        model = self.task.new_network(0)
+        model.load_state_dict(self.state(seed, split))
+        return model
+
+    def has(self, seed: int, split: ForgetSplit | None = None) -> bool:
+        """Return whether the model and its outputs are in the cache."""
+        forgotten = np.zeros(0, dtype=np.int64) if split is None else split.forget
+        facts = self._facts("outputs", seed, forgotten)
+        return (
+            self._facts("model", seed, forgotten) in self.store
+            and {**facts, "version": OUTPUTS_VERSION} in self.store
+        )
+
+    # What the metrics see
+
+    def outputs(self, seed: int, split: ForgetSplit | None = None) -> Outputs:
+        """Return the predictions and features of a reference model, cached."""
+        forgotten = np.zeros(0, dtype=np.int64) if split is None else split.forget
+        facts = {**self._facts("outputs", seed, forgotten), "version": OUTPUTS_VERSION}
+        stored = self.store.load(facts)
+        if stored is None:
+            fresh = outputs_of(self.model(seed, split), self.task)
+            stored = {name: torch.from_numpy(values) for name, values in vars(fresh).items()}
+            self.store.save(facts, stored)
+        return Outputs(**{name: values.numpy() for name, values in stored.items()})
+
+    def _evidence(self, seed: int, split_name: str, retrained: bool) -> ModelEvidence:
+        split = self.make_split(split_name)
+        return evidence_of(self.outputs(seed, split if retrained else None), self.task, split)
+
+    # Splits
+
+    def _make_split(self, name: str) -> ForgetSplit:
+        return self.task.make_split(name, self.held_out)
+
+    def held_out(self) -> Array:
+        """Return |residual| of each training row under the task's own network trained on the other half.
+
+        Shape (n_train,), mean over outputs, in standard deviations; two-fold cross-fitting, cached.
+        """
+        nothing = np.zeros(0, dtype=np.int64)
+        facts = self._facts("held-out", HELD_OUT_FOLDS, nothing)
+        stored = self.store.load(facts)
+        if stored is None:
+            train, task = self.task.train, self.task
+            fold = np.random.default_rng(seed_of("folds", task.name)).permutation(len(train)) % HELD_OUT_FOLDS
+            residuals = np.zeros(len(train))
+            for k in range(HELD_OUT_FOLDS):
+                model = self._train(seed_of("held-out", k), train[fold == k])
+                rows = task.training_rows(train[fold == k])
+                predicted, _ = training.predict(model, rows.inputs)
+                residuals[fold == k] = (predicted - rows.targets).abs().mean(dim=1).double().cpu().numpy()
+            stored = {"residuals": torch.from_numpy(residuals)}
+            self.store.save(facts, stored)
+        return stored["residuals"].numpy()
+
+
+def outputs_of(model: nn.Module, task: Task) -> Outputs:
+    """Return predictions of a model in the target's unit, and its features; no gradients, fixed order."""
+    train, features = training.predict(model, task.rows.inputs, head="head")
+    test, _ = training.predict(model, task.inputs(task.test))
+    assert features is not None
+    natural = [values.double().cpu().numpy() * task.scale + task.shift for values in (train, test)]
+    return Outputs(natural[0], natural[1], features.double().cpu().numpy())
+
+
+def positions(split: ForgetSplit, task: Task) -> dict[str, Indices]:
+    """Return the rows of each part, as positions among the sorted training or test rows."""
+    retain = np.setdiff1d(task.train, split.forget)
+    return {
+        "train_forget": np.searchsorted(task.train, split.forget),
+        "train_retain": np.searchsorted(task.train, retain),
+        "test_forget": np.searchsorted(task.test, split.test_forget),
+        "test_retain": np.searchsorted(task.test, split.test_retain),
+    }
+
+
+def evidence_of(outputs: Outputs, task: Task, split: ForgetSplit) -> ModelEvidence:
+    """Cut a model's outputs into the four parts of a forget split."""
+    parts = positions(split, task)
+    sides = {"train": outputs.train, "test": outputs.test}
+    return ModelEvidence(
+        predictions={part: sides[part.partition("_")[0]][rows] for part, rows in parts.items()},
+        features={part: outputs.features[rows] for part, rows in parts.items() if part.startswith("train")},
+    )
+
+
+def targets_of(task: Task, split: ForgetSplit) -> dict[str, Array]:
+    """Return the targets of the four parts, in the target's unit."""
+    sides = {"train": task.dataset.targets[task.train], "test": task.dataset.targets[task.test]}
+    return {part: sides[part.partition("_")[0]][rows] for part, rows in positions(split, task).items()}

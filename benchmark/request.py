@@ -1,0 +1,101 @@
+"""The engine's side of the request: what `spec.Request` promises, with every model metered."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from regunlearn.benchmark import training
+from regunlearn.benchmark.cost import Meter
+from regunlearn.benchmark.spec import Batch, Recipe, Rows
+
+
+@dataclass(frozen=True, eq=False)
+class EngineRequest:
+    """One cell's request. See `spec.Request` for what each part is."""
+
+    model: nn.Module
+    retain: Rows
+    forget: Rows
+    validation: Rows
+    recipe: Recipe
+    layers: Sequence[str]
+    head: str
+    generator: torch.Generator
+    device: torch.device
+    share: float
+    factory: Callable[[int], nn.Module]
+    meter: Meter
+
+    def loss(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """Return the recipe's loss, mean over rows and outputs."""
+        return training.loss_of(self.recipe)(predictions, targets)
+
+    def new_model(self) -> nn.Module:
+        """Return a freshly initialised network, another one at each call."""
+        seed = int(torch.randint(2**62, (), generator=self.generator))
+        return self.meter.attach(self.factory(seed))
+
+    def fit(
+        self, model: nn.Module, rows: Rows, *, epochs: float | None = None, learning_rate: float | None = None
+    ) -> nn.Module:
+        """Train `model` in place on `rows` by the task's recipe."""
+        return training.fit(
+            model, rows, self.recipe, self.generator, epochs=epochs, learning_rate=learning_rate
+        )
+
+    def predict(self, model: nn.Module, rows: Rows) -> Tensor:
+        """Return predictions in evaluation mode without gradients, shape (n, outputs)."""
+        return training.predict(model, rows.inputs)[0]
+
+    def batches(self, rows: Rows, *, epochs: float = 1, batch_size: int | None = None) -> Iterator[Batch]:
+        """Yield shuffled batches of one part."""
+        size = min(batch_size or training.batch_size_of(self.recipe, len(rows)), len(rows))
+        flags = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
+        return self._draw(rows, flags, size, epochs)
+
+    def mixed(self, *, epochs: float = 1, forget: Rows | None = None) -> Iterator[Batch]:
+        """Yield shuffled batches of retain and forget rows together; `forget` may bring other targets."""
+        parts = (self.retain, forget or self.forget)
+        inputs = tuple(torch.cat(values) for values in zip(*(part.inputs for part in parts), strict=True))
+        targets, index = torch.cat([p.targets for p in parts]), torch.cat([p.index for p in parts])
+        flags = torch.arange(len(index), device=self.device) >= len(self.retain)
+        rows = Rows(inputs, targets, index, self.retain.universe)
+        return self._draw(rows, flags, training.batch_size_of(self.recipe, len(rows)), epochs)
+
+    def pairs(self, *, epochs: float = 1) -> Iterator[tuple[Batch, Batch]]:
+        """Yield a retain batch and a forget batch; `epochs` counts the retain rows, forget rows are cycled."""
+        size = training.batch_size_of(self.recipe, len(self.forget))
+        return zip(
+            self.batches(self.retain, epochs=epochs),
+            self._draw(self.forget, torch.ones_like(self.forget.index, dtype=torch.bool), size, float("inf")),
+            strict=False,
+        )
+
+    def _draw(self, rows: Rows, forget: Tensor, size: int, epochs: float) -> Iterator[Batch]:
+        endless = epochs == float("inf")
+        steps = 2**62 if endless else max(1, round(epochs * (len(rows) // size)))
+        for inputs, targets, places in training.shuffled(rows, size, steps, self.generator):
+            yield Batch(inputs, targets, forget[places])
+
+    @contextmanager
+    def tap(self, model: nn.Module, layers: Sequence[str] | None = None) -> Iterator[dict[str, Tensor]]:
+        """Record the outputs of named layers (of a recurrent layer, its states) at each forward pass."""
+        seen: dict[str, Tensor] = {}
+
+        def record(name: str) -> Callable[[nn.Module, Any, Any], None]:
+            def hook(module: nn.Module, arguments: Any, output: Any) -> None:
+                seen[name] = output[0] if isinstance(output, tuple) else output
+
+            return hook
+
+        names = self.layers if layers is None else layers
+        handles = [model.get_submodule(name).register_forward_hook(record(name)) for name in names]
+        try:
+            yield seen
+        finally:
+            for handle in handles:
+                handle.remove()
