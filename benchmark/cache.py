@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -78,10 +77,3 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"{name}|{values.dtype}|{tuple(values.shape)}|".encode())
         digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def default_folder() -> Path:
-    """Return the cache folder: REGUNLEARN_CACHE, else `regunlearn` in the user's cache folder."""
-    if chosen := os.environ.get("REGUNLEARN_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "regunlearn"

@@ -182,7 +182,7 @@ def data_get(
     failures = []
     for card in chosen:
         if again:
-            fetch.forget(card.name)
+            fetch.discard(card.name)
         try:
             dataset = registry.load(card)()
         except UsageError:
@@ -352,11 +352,11 @@ def _cells(
 
 
 def _settings(cache: Path | None, device: str, threads: int, timed: bool, methods: Path | None) -> Any:
-    from regunlearn.benchmark.cache import default_folder
+    from regunlearn.benchmark.fetch import cache_folder
     from regunlearn.benchmark.runner import Settings
 
     return Settings(
-        cache=cache or default_folder() / "models",
+        cache=cache or cache_folder() / "models",
         device=device,
         threads=threads,
         timed=timed,

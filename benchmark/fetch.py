@@ -48,7 +48,7 @@ def cache_folder() -> Path:
     if chosen := os.environ.get("REGUNLEARN_CACHE"):
         return Path(chosen).expanduser().absolute()
     home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "regunlearn"
+    return (Path(home).absolute() if home else Path.home() / ".cache") / "regunlearn"
 
 
 def data_folder() -> Path | None:
@@ -169,7 +169,7 @@ def _download(package: Package, target: Path, quiet: bool) -> None:
 
 
 def _pip_command() -> list[str]:
-    return [sys.executable, "-m", "pip"]
+    return [sys.executable, "-P", "-m", "pip"]  # -P: no module of the current folder is imported
 
 
 def _run_pip(package: Package, folder: Path, quiet: bool) -> None:
@@ -184,7 +184,6 @@ def _run_pip(package: Package, folder: Path, quiet: bool) -> None:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            cwd=folder,
             env={**os.environ, "TMPDIR": str(folder), "PYTHONUTF8": "1"},
         )
         try:
@@ -448,7 +447,7 @@ def _save(path: Path, dataset: "Dataset") -> None:
 def _load(path: Path) -> "Dataset":
     from regunlearn.benchmark.spec import Dataset
 
-    with np.load(path, allow_pickle=False) as content:
+    with path.open("rb") as handle, np.load(handle, allow_pickle=False) as content:
         arrays = {key: content[key] for key in content.files}
     if arrays.pop("sha256").tobytes().decode() != _digest(arrays):
         raise ValueError("the sha256 inside does not fit the arrays")

@@ -169,7 +169,7 @@ def make_request(cell: Cell, models: References, split: ForgetSplit, meter: Mete
         model=model,
         retain=task.training_rows(np.setdiff1d(task.train, split.forget)),
         forget=task.training_rows(split.forget),
-        validation=task.part(split.validation, np.zeros(len(split.validation), dtype=np.int64)),
+        validation=task.rows_of(split.validation),
         recipe=task.recipe,
         layers=getattr(model, "layers", ()),
         head="head",

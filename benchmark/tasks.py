@@ -72,16 +72,16 @@ class Task:
     @cached_property
     def rows(self) -> Rows:
         """All training rows on the device."""
-        return self.part(self.train, np.arange(len(self.train)))
+        return self.rows_of(self.train)
 
-    def part(self, indices: Indices, positions: Indices) -> Rows:
-        """Return some rows of the dataset on the device, with standardised targets."""
+    def rows_of(self, indices: Indices) -> Rows:
+        """Return some rows of the dataset on the device, with standardised targets, as a universe of their own."""
         targets = (self.dataset.targets[indices] - self.shift) / self.scale
         return Rows(
             self.inputs(indices),
             torch.as_tensor(targets).to(self.device, training.dtype_of(self.recipe)),
-            torch.as_tensor(positions).to(self.device),
-            len(self.train),
+            torch.arange(len(indices), device=self.device),
+            len(indices),
         )
 
     def training_rows(self, indices: Indices) -> Rows:
