@@ -1,0 +1,21 @@
+"""Trains from scratch on the retain rows for a share of the epochs: what the budget buys without unlearning.
+
+paper: none, an anchor. It has no trace of the forget rows, so that a method of the same cost which does not come
+nearer to a retrained model has no use. The recipe's learning-rate schedule is compressed into the shorter run.
+"""
+
+from torch import nn
+
+from regunlearn.benchmark.registry import method
+from regunlearn.benchmark.spec import Request
+
+
+@method("truncated_retrain", paper="none", family="reference", reference=True)
+def truncated_retrain(request: Request, *, share: float = 0.2) -> nn.Module:
+    """Return a new model trained briefly on the retain rows.
+
+    Args:
+        request: of the cell.
+        share: of the recipe's epochs.
+    """
+    return request.fit(request.new_model(), request.retain, epochs=share * request.recipe.epochs)
