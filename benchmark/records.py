@@ -170,6 +170,8 @@ def parse(line: str, where: str) -> Record:
     for name in ("method_hash", "task_hash", "split_hash", "machine"):
         if not isinstance(data[name], str):
             raise BenchmarkError(f"{where}: {name} is {data[name]!r:.40}, expected text.")
+    if not isinstance(data["reason"], str | None):
+        raise BenchmarkError(f"{where}: reason is {data['reason']!r:.40}, expected text or null.")
     for curve, columns in data["curves"].items():
         if not isinstance(columns, dict) or not all(isinstance(values, list) for values in columns.values()):
             raise BenchmarkError(f"{where}: curve {str(curve)[:40]!r} is not an object of lists of numbers.")

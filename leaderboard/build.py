@@ -1,0 +1,192 @@
+"""From a results folder to the leaderboard: the only part that reads and writes files.
+
+The output is a pure function of the records and of the installed libraries: sorted, without dates, paths or random
+identifiers, so that a rebuild of the same records changes no byte.
+"""
+
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from regunlearn.benchmark.atomic import write_bytes, write_text
+from regunlearn.benchmark.errors import BenchmarkError
+from regunlearn.benchmark.registry import Catalogue
+from regunlearn.leaderboard import frame, scores, tables
+from regunlearn.leaderboard.figures import FIGURES
+from regunlearn.leaderboard.panels import MOST
+from regunlearn.leaderboard.style import styled
+from regunlearn.leaderboard.text import escape_markdown, latex, markdown
+
+BEGIN, END = "<!-- BEGIN LEADERBOARD -->", "<!-- END LEADERBOARD -->"
+FORMATS: Mapping[str, dict[str, object]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+}
+"""What a figure is saved as, with the metadata that would differ between two builds left out."""
+
+RULES = f"""\
+**Score.** Of a cell (a method on a task and forget split with one seed): the smaller of *closeness* =
+clip(1 − |1 − RNC|, 0, 1), as seen from the predictions on the forget rows, and 1 − clip(RR, 0, 1), as seen from
+inside; closeness alone where RR is not defined. 0 = did nothing, 1 = another retrain. A block is a task and split;
+its score is the mean over seeds. The overall score is the mean over blocks.
+
+**Gates.** A method whose mean MAE on the retained test rows of a block exceeds {scores.UTILITY_MARGIN:g} × the
+retrained model's mean + {scores.UTILITY_ERRORS:g} standard errors of that mean scores 0 there ("utility"). A block
+with DSR below {scores.DSR_LIMIT:g} has nothing to forget beyond seed noise: it is shown and not scored. A cell that
+did not end well scores 0. A method that lacks cells which others have gets no score and no rank, and no mean over
+its other cells stands in for one.
+
+**Intervals.** Of the overall score: {scores.LEVEL:.0%} percentile interval of a bootstrap that redraws seeds within
+blocks ({scores.DRAWS:,} draws, fixed generator); it says how far the score depends on the seeds, not on the choice
+of tasks. Of one block ("± half-width"): {scores.LEVEL:.0%} t interval of the mean over seeds. With few seeds the
+former is on the narrow side.
+
+**Ranks.** By score. A method shares the rank of the best one of the group above it if the {scores.LEVEL:.0%}
+interval of their paired difference (same redrawn seeds) contains 0. References, sentinels (deliberately wrong
+methods that a metric must expose) and cheats (granted the retrained model) are shown and never ranked.
+
+**Cost.** *Gradient passes*: rows forwarded and backwarded, as a share of a retrain's, the method's own preparation
+included. *Seconds / retrain's*: both timed in one sitting on one machine, mean over seeds and blocks; speed-up is
+its inverse. Peak memory is in the CSV. RNC and RR in the main table are means over the scored blocks, other columns
+over all blocks; cells that did not end well are in no mean but the score's.
+"""
+
+
+def build(
+    results: Path, out: Path, readme: Path | None = None, *, catalogue: Catalogue | None = None
+) -> list[Path]:
+    """Write the leaderboard of a results folder and return the files, sorted.
+
+    Args:
+        results: holds `records/<method>.jsonl`.
+        out: gets leaderboard.md, .csv, .tex and figures/. A figure that these records do not give is removed there.
+        readme: a file whose text between the two markers becomes the compact main table.
+        catalogue: method cards; those of the package by default.
+
+    Raises:
+        BenchmarkError: there are no records, they cannot be read or compared, or `readme` lacks the markers.
+    """
+    board = frame.load(results, catalogue)
+    numbers = tables.Numbers(board, scores.score(board))
+    page = None if readme is None else _spliced(readme, numbers, out)
+    drawn = _figures(numbers)
+    written = {
+        out / "leaderboard.md": _page(numbers, [name for name in FIGURES if (name, "png") in drawn]),
+        out / "leaderboard.csv": tables.csv(numbers),
+        out / "leaderboard.tex": latex(tables.main_table(numbers)),
+    }
+    if readme is not None and page is not None:
+        written[readme] = page
+    for path, text in written.items():
+        write_text(path, text)
+    for name in FIGURES:
+        for suffix in FORMATS:
+            path = out / "figures" / f"{name}.{suffix}"
+            if (name, suffix) in drawn:
+                write_bytes(path, drawn[name, suffix])
+            else:
+                path.unlink(missing_ok=True)
+    return sorted([*written, *(out / "figures" / f"{name}.{suffix}" for name, suffix in drawn)])
+
+
+def summary(results: Path, *, catalogue: Catalogue | None = None) -> str:
+    """Return the main table as text for a terminal, 120 columns wide.
+
+    Raises:
+        BenchmarkError: there are no records, or they cannot be read or compared.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from regunlearn.leaderboard.text import clean
+
+    board = frame.load(results, catalogue)
+    table = tables.main_table(tables.Numbers(board, scores.score(board)), tables.TERMINAL)
+    shown = Table(box=None, pad_edge=False)
+    for at, heading in enumerate(table.header):
+        words = at in table.words
+        shown.add_column(
+            Text(heading), justify="left" if words else "right", no_wrap=heading in ("Method", tables.SCORE)
+        )
+    for title, rows in table.groups:
+        shown.add_row("", Text(clean(title), style="italic"))
+        for row in rows:
+            shown.add_row(*(Text(clean(text)) for text in row.cells))
+    console = Console(file=io.StringIO(), width=120, color_system=None, force_terminal=False)
+    console.print(shown)
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    return "\n".join([f"Protocol {board.protocol}", *(line.rstrip() for line in lines), ""])
+
+
+# Parts --------------------------------------------------------------------------------------------------------
+
+
+def _figures(numbers: tables.Numbers) -> dict[tuple[str, str], bytes]:
+    """Return every figure that there is data for, by name and format."""
+    drawn: dict[tuple[str, str], bytes] = {}
+    with styled():
+        for name, (draw, _) in FIGURES.items():
+            figure = draw(numbers)
+            if figure is not None:
+                drawn |= {(name, suffix): _saved(figure, suffix) for suffix in FORMATS}
+    return drawn
+
+
+def _saved(figure: Figure, suffix: str) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=suffix, metadata=FORMATS[suffix])
+    return buffer.getvalue()
+
+
+def _spliced(readme: Path, numbers: tables.Numbers, out: Path) -> str:
+    """Return the text of the README with the compact main table between its markers."""
+    try:
+        text = readme.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BenchmarkError(f"{readme}: cannot be read as UTF-8 text ({error}).") from error
+    begin, end = text.find(BEGIN), text.find(END)
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or end < begin:
+        raise BenchmarkError(
+            f"{readme}: expected one line {BEGIN} and after it one line {END}, found {text.count(BEGIN)} and "
+            f"{text.count(END)}. Add them where the table belongs."
+        )
+    table = markdown(tables.main_table(numbers, tables.COMPACT))
+    page = Path(os.path.relpath(out / "leaderboard.md", readme.parent)).as_posix()
+    link = f"Protocol `{numbers.board.protocol}`. Rules, all metrics and figures: [{page}](<{page}>)."
+    return f"{text[: begin + len(BEGIN)]}\n{table}\n{link}\n{text[end:]}"
+
+
+def _page(numbers: tables.Numbers, drawn: list[str]) -> str:
+    board, gates = numbers.board, numbers.scores.gates
+    parts = [
+        f"# Leaderboard, protocol `{board.protocol}`",
+        f"{len(board.methods)} methods, {len(board.blocks)} blocks (task and forget split), {board.grid} cells a "
+        "method. Made from the records; do not edit.",
+        markdown(tables.main_table(numbers)),
+        RULES,
+    ]
+    parts += [
+        f"![{name}: {caption}](figures/{name}.png)\n\n*{caption}* ([SVG](figures/{name}.svg))"
+        for name, (_, caption) in FIGURES.items()
+        if name in drawn
+    ]
+    if len(numbers.order["ranked"]) > MOST:
+        parts.append(f"Figures show the {MOST} best of the {len(numbers.order['ranked'])} ranked methods.")
+    parts += ["## Task by task", "Mean over seeds ± half-width of its 95% t interval."]
+    reasons = gates["reason"].to_dict()
+    for block in board.blocks:
+        parts.append(f"### {block[0]}, {block[1]}")
+        if reasons[block]:
+            parts.append(f"**Not scored: {escape_markdown(reasons[block])}.**")
+        for index, (title, table) in enumerate(tables.block_tables(numbers, block)):
+            shown = markdown(table)
+            folded = f"<details><summary>{title}</summary>\n\n{shown}\n</details>"
+            parts.append(shown if index == 0 else folded)
+    parts += ["## Metrics", markdown(tables.metric_table())]
+    parts += ["## Machines", markdown(tables.machine_table(board))]
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"

@@ -1,0 +1,261 @@
+"""Made-up records and method cards, the same on every run."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from regunlearn.benchmark.records import Record
+from regunlearn.benchmark.registry import Card, Catalogue
+
+METHODS: dict[str, dict[str, Any]] = {
+    "original": {"family": "reference", "reference": True},
+    "retrain": {"family": "reference", "reference": True},
+    "truncated_retrain": {"family": "reference", "reference": True},
+    "reinitialised": {"family": "sentinel", "sentinel": "utility_ratio"},
+    "constant": {"family": "sentinel", "sentinel": "utility_ratio"},
+    "head_distillation": {"family": "sentinel", "sentinel": "probe_recovery", "cheat": "retrained"},
+    "blindspot": {"family": "distillation"},
+    "bad_teacher": {"family": "distillation"},
+    "gaussian_finetune": {"family": "first order"},
+    "fine_tune": {"family": "first order"},
+    "amnesiac": {"family": "relabelling"},
+}
+# closeness to the retrained model, probe recovery, utility ratio, passes, seconds over a retrain's
+CHARACTER = {
+    "original": (0.0, 1.0, 0.98, 0.0, 1e-5),
+    "retrain": (1.0, 0.0, 1.0, 1.0, 1.0),
+    "truncated_retrain": (0.82, 0.02, 1.04, 0.2, 0.21),
+    "reinitialised": (-1.5, 0.0, 2.4, 0.0, 2e-4),
+    "constant": (-2.0, 0.0, 2.6, 0.0, 1e-4),
+    "head_distillation": (0.97, 0.99, 1.02, 0.05, 0.06),
+    "blindspot": (0.75, 0.3, 1.03, 0.18, 0.25),
+    "bad_teacher": (0.5, 0.45, 1.02, 0.12, 0.2),
+    "gaussian_finetune": (0.62, 0.4, 1.01, 0.08, 0.09),
+    "fine_tune": (0.2, 0.8, 1.0, 0.1, 0.1),
+    "amnesiac": (0.66, 0.36, 1.04, 0.11, 0.12),
+}
+TASKS = {
+    "california-mlp": ("100,000 USD", 0.35, (0.15, 5.0)),
+    "mnist-rotation-allcnn": ("degrees", 6.0, (-45.0, 45.0)),
+    "sentiment-lstm": ("rating", 0.7, (0.0, 4.0)),
+}
+UNITS = {task: unit for task, (unit, _, _) in TASKS.items()}
+SPLITS = ("random", "band")
+BINS = 20
+
+
+def catalogue(names: "tuple[str, ...] | None" = None) -> Catalogue:
+    """Cards of the made-up methods."""
+    names = tuple(METHODS) if names is None else names
+    cards = {
+        name: Card("method", name, "", METHODS[name], {}, Path(f"{name}.py"), name, "0" * 16)
+        for name in names
+    }
+    return Catalogue("method", cards)
+
+
+def record(**changes: Any) -> Record:
+    """A plain record; keyword arguments replace its fields."""
+    fields: dict[str, Any] = {
+        "protocol": "v1",
+        "method": "fine_tune",
+        "method_hash": "f" * 16,
+        "hyperparameters": {},
+        "task": "california-mlp",
+        "task_hash": "t",
+        "split": "random",
+        "split_hash": "s",
+        "seed": 0,
+        "status": "ok",
+        "metrics": {"rnc": 0.5, "dsr": 3.0, "mae_test_retain": 1.0, "gap_test_retain": 0.0},
+        "curves": {},
+        "passes": 0.1,
+        "machine": "box",
+        "versions": {},
+        "commit": None,
+    }
+    return Record(**{**fields, **changes})
+
+
+def made_up(method: str, task: str, split: str, seed: int, timed: bool = True) -> Record:
+    """A record with all metrics and curves, drawn around the method's character."""
+    rng = np.random.default_rng(
+        [list(CHARACTER).index(method), list(TASKS).index(task), SPLITS.index(split), seed]
+    )
+    common = np.random.default_rng([list(TASKS).index(task), SPLITS.index(split), seed])
+    closeness, probe, ratio, passes, time = CHARACTER[method]
+    _, error, _ = TASKS[task]
+    band = split == "band"
+    retrained = error * (1 + 0.03 * common.normal())
+    closeness = closeness + rng.normal(0, 0.05) * (method != "original")
+    forget = error * (0.2 + closeness * (1.6 if band else 0.8))
+    errors = {
+        "train_forget": abs(forget),
+        "train_retain": 0.3 * error * ratio,
+        "test_forget": abs(forget) * 1.1,
+        "test_retain": retrained * (ratio + 0.01 * rng.normal()),
+    }
+    metrics = {
+        "rnc": closeness,
+        "dsr": 20.0 if band else 3.0,
+        "probe_recovery": probe + rng.normal(0, 0.03),
+        "utility_ratio": errors["test_retain"] / retrained,
+        "loss_auc": 0.5 + 0.4 * (1 - closeness),
+        "loss_auc_gap": 0.4 * (1 - closeness) + rng.normal(0, 0.01),
+        "wasserstein": error * abs(1 - closeness),
+        "svm_attack": 0.2 + 0.6 * abs(1 - closeness) / 3,
+        "svm_attack_gap": 0.6 * abs(1 - closeness) / 3,
+        "svm_attack_accuracy": 0.55,
+        "ain": max(closeness, 0.01),
+        "ain_censored": 0.0,
+    }
+    for part, value in errors.items():
+        metrics |= {f"mae_{part}": value, f"rmse_{part}": 1.3 * value, f"r2_{part}": 0.7}
+        metrics[f"gap_{part}"] = value - (retrained if part == "test_retain" else error)
+    retrain_seconds = 40.0 * (1 + 0.02 * common.normal())
+    return record(
+        method=method,
+        task=task,
+        split=split,
+        split_hash=f"{split}{seed}",
+        seed=seed,
+        metrics={name: float(value) for name, value in metrics.items()},
+        curves=_curves(rng, task, split, closeness, ratio),
+        passes=passes,
+        seconds=float(time * retrain_seconds * (1 + 0.05 * rng.uniform())) if timed else None,
+        retrain_seconds=float(retrain_seconds) if timed else None,
+        peak_bytes=200_000_000 if timed else None,
+        machine="x86-2core",
+    )
+
+
+def _curves(
+    rng: np.random.Generator, task: str, split: str, closeness: float, ratio: float
+) -> dict[str, Any]:
+    _, error, (low, high) = TASKS[task]
+    edges = np.linspace(low, high, BINS + 1)
+    middle = (edges[1:] + edges[:-1]) / 2
+    mae = error * ratio * (1 + 0.1 * rng.normal(size=BINS)) + 0.2 * error * np.abs(
+        middle - middle.mean()
+    ) / np.ptp(edges)
+    end = low + 0.25 * (high - low)
+    inside = middle < end
+    if split == "band":
+        mae = mae + inside * error * 3 * closeness * (end - middle) / (end - low)
+    mae[-1] = -1
+    scale = 0.15 + 0.5 * abs(1 - closeness) * (2 if split == "band" else 1)
+    gaps = np.linspace(0, 4, 41)
+    counts, _ = np.histogram(np.abs(rng.normal(0, scale, 400)), bins=gaps)
+    return {
+        "error_by_target": {
+            "edges": edges.tolist(),
+            "mae": np.where(mae < 0, -1.0, mae).tolist(),
+            "forget_low": [low] if split == "band" else [],
+            "forget_high": [float(end)] if split == "band" else [],
+        },
+        "relative_difference": {"edges": gaps.tolist(), "counts": [float(count) for count in counts]},
+    }
+
+
+def grid(
+    methods: "tuple[str, ...] | None" = None,
+    tasks: "tuple[str, ...] | None" = None,
+    splits: tuple[str, ...] = SPLITS,
+    seeds: tuple[int, ...] = (0, 1, 2),
+    timed: bool = True,
+) -> list[Record]:
+    """Records of all cells."""
+    return [
+        made_up(method, task, split, seed, timed)
+        for method in (tuple(METHODS) if methods is None else methods)
+        for task in (tuple(TASKS) if tasks is None else tasks)
+        for split in splits
+        for seed in seeds
+    ]
+
+
+def write(folder: Path, records: list[Record]) -> Path:
+    """Write records as a results folder and return it."""
+    lines: dict[str, list[str]] = {}
+    for own in sorted(records, key=lambda record: record.key):
+        lines.setdefault(own.method, []).append(own.to_line() + "\n")
+    for method, text in lines.items():
+        path = folder / "records" / f"{method}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(text), encoding="utf-8")
+    return folder
+
+
+def toy() -> list[Record]:
+    """Three methods, one task, two splits, two seeds, numbers that can be followed by hand."""
+    rnc = {
+        ("alpha", "band"): (0.9, 0.7),
+        ("alpha", "random"): (0.6, 0.8),
+        ("beta", "band"): (0.5, None),
+        ("beta", "random"): (0.4, 1.5),
+        ("retrain", "band"): (1.0, 1.1),
+        ("retrain", "random"): (0.9, 1.0),
+    }
+    records = []
+    for (method, split), values in rnc.items():
+        for seed, value in enumerate(values):
+            mae = {"alpha": 1.02, "beta": 1.0, "retrain": 1.0}[method] * (1.0 + 0.1 * seed)
+            share = {"alpha": 0.25, "beta": 0.1, "retrain": 1.0}[method]
+            failed = value is None
+            records.append(
+                record(
+                    method=method,
+                    task="toy-mlp",
+                    split=split,
+                    split_hash=split,
+                    seed=seed,
+                    status="diverged" if failed else "ok",
+                    reason="loss | nan <b>at</b>\nstep_1" if failed else None,
+                    metrics={}
+                    if failed
+                    else {
+                        "rnc": value,
+                        "dsr": 4.0,
+                        "probe_recovery": {"alpha": 0.25, "beta": 0.1, "retrain": 0.0}[method],
+                        "utility_ratio": mae / (1.0 + 0.1 * seed),
+                        "mae_test_retain": mae,
+                        "gap_test_retain": mae - (1.0 + 0.1 * seed),
+                    },
+                    passes=share,
+                    seconds=10.0 * share,
+                    retrain_seconds=10.0,
+                )
+            )
+    return records
+
+
+def toy_catalogue() -> Catalogue:
+    """Cards of the three."""
+    facts: dict[str, dict[str, Any]] = {
+        "alpha": {"family": "first order"},
+        "beta": {"family": "second_order & more"},
+        "retrain": {"family": "reference", "reference": True},
+    }
+    cards = {
+        name: Card("method", name, "", own, {}, Path(f"{name}.py"), name, "0" * 16)
+        for name, own in facts.items()
+    }
+    return Catalogue("method", cards)
+
+
+@pytest.fixture(scope="session")
+def made() -> SimpleNamespace:
+    """Everything above, for the tests (test files cannot import this one)."""
+    return SimpleNamespace(
+        record=record,
+        grid=grid,
+        catalogue=catalogue,
+        units=UNITS,
+        write=write,
+        toy=toy,
+        toy_catalogue=toy_catalogue,
+        methods=tuple(METHODS),
+    )
