@@ -7,8 +7,9 @@ sha256 of the wheel: b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6
 
 Dropped: exact duplicates of the eight features (none were found). The 992 targets that the census capped at 5.0 are
 kept, as everywhere in the literature: no split depends on them alone.
-Sizes: 4,000 / 1,000 / 4,000 rows drawn by a fixed seed, so that an ensemble trains in seconds on two cores while the
-test set is large enough to tell a change of 2 % in the error. The rest is unused.
+Sizes: 2,000 / 1,000 / 4,000 rows drawn by a fixed seed. So few training rows leave something to forget: for a random
+10 %, original and retrained models differ on the forget rows 2.5 times as much (mean square) as two retrained ones,
+with 4,000 rows 1.7 times; a model trains in a second. The test set tells a change of 2 % in the error.
 Features: log1p of the five with heavy tails, then mean 0 and standard deviation 1 over the training rows.
 """
 
@@ -97,7 +98,7 @@ def _build() -> Dataset:
 def _prepare(
     values: NDArray[np.float64],
     targets: NDArray[np.float64],
-    sizes: tuple[int, int, int] = (4000, 1000, 4000),
+    sizes: tuple[int, int, int] = (2000, 1000, 4000),
 ) -> Dataset:
     kept = fetch.distinct(values)
     division = fetch.divide("california", len(kept), sizes)

@@ -9,7 +9,10 @@ Each image is turned once, about its centre and by linear interpolation, by an a
 degrees; positive is counter-clockwise. The angle is the target. It is exact, while the slant of the hand that wrote
 the digit is not known: what cannot be predicted of the target must be memorised.
 Dropped: images identical before turning (none were found).
-Sizes: 3,000 / 500 / 1,500, all rows there are.
+Sizes: 1,500 / 500 / 3,000, and 30 epochs. So few training rows leave something to forget: for a random 10 %, original
+and retrained models differ on the forget rows 2.5 times as much (mean square) as two retrained ones; with 3,000
+rows and 20 epochs 1.8 times, with 2,000 and 20 1.3 times. The band starts at 40 degrees: from 30 up, a model that
+never saw it is 14 % better on the rest than the original, and being useful and being close to it would conflict.
 """
 
 import gzip
@@ -104,7 +107,7 @@ def _build() -> Dataset:
 
 
 def _prepare(
-    images: NDArray[np.uint8], digits: NDArray[np.int64], validation: int = 500, test: int = 1500
+    images: NDArray[np.uint8], digits: NDArray[np.int64], validation: int = 500, test: int = 3000
 ) -> Dataset:
     kept = fetch.distinct(images)
     division = fetch.divide("mnist-rotation", len(kept), (len(kept) - validation - test, validation, test))
@@ -132,7 +135,7 @@ def _prepare(
     dataset="mnist-rotation",
     suite="quick",
     recipe={
-        "epochs": 20,
+        "epochs": 30,
         "batch_size": 64,
         "learning_rate": 3e-3,
         "loss": "l1",
@@ -141,7 +144,7 @@ def _prepare(
     },
     splits={
         "random": {"kind": "random", "fraction": 0.1},
-        "band": {"kind": "band", "low": 30},
+        "band": {"kind": "band", "low": 40},
         "group": {"kind": "group", "grouping": "digit", "group": "7"},
         "tail": {"kind": "tail", "fraction": 0.1},
     },

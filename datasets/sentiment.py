@@ -16,7 +16,9 @@ with zeros on the left; a word without a vector is a zero vector as well.
 Dropped: 153 sentences whose input equals an earlier one's, and one without any known word. 84 of them repeat another
 word for word, 64 differ in signs, case or after word 24, 5 in unknown words. The first keeps its rating.
 Of the words read, 99.42 % have a vector; a third of the sentences are longer than 24 words.
-Sizes: 6,000 / 1,000 / 3,000 drawn by a fixed seed, so that training takes seconds and the vectors fill 48 MB.
+Sizes: 3,000 / 1,000 / 3,000 drawn by a fixed seed, 40 epochs, absolute loss. This leaves something to forget: for a
+random 10 %, original and retrained models differ on the forget rows 2.3 times as much (mean square) as two
+retrained ones; after 20 epochs with the squared loss 1.4 times, and 1.4 times with 6,000 rows.
 """
 
 import html
@@ -169,7 +171,7 @@ def _prepare(
     sentences: Mapping[str, tuple[Sequence[str], Sequence[float]]],
     rows: Mapping[str, int],
     vectors: NDArray[np.float32],
-    sizes: tuple[int, int, int] = (6000, 1000, 3000),
+    sizes: tuple[int, int, int] = (3000, 1000, 3000),
 ) -> Dataset:
     texts = [text for some, _ in sentences.values() for text in some]
     ratings = np.array([rating for _, some in sentences.values() for rating in some])
@@ -202,10 +204,10 @@ def _prepare(
     dataset="sentiment",
     suite="quick",
     recipe={
-        "epochs": 20,
+        "epochs": 40,
         "batch_size": 64,
         "learning_rate": 2e-3,
-        "loss": "mse",
+        "loss": "l1",
         "schedule": "cosine",
     },
     splits={

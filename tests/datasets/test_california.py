@@ -76,12 +76,12 @@ def test_from_a_local_copy_to_the_cache(tmp_path: Path, monkeypatch: pytest.Monk
     path = tmp_path / "data" / "packages" / california.PACKAGE.file_name
     path.parent.mkdir(parents=True)
     with zipfile.ZipFile(path, "w") as content:
-        content.writestr(california.MEMBER, parquet(table(9000)))
+        content.writestr(california.MEMBER, parquet(table(7000)))
     found = dataclasses.replace(california.PACKAGE, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     monkeypatch.setattr(california, "PACKAGE", found)
     monkeypatch.setenv("REGUNLEARN_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("REGUNLEARN_CACHE", str(tmp_path / "cache"))
     first = california.california()
-    assert (len(first.train), len(first.validation), len(first.test)) == (4000, 1000, 4000)
+    assert (len(first.train), len(first.validation), len(first.test)) == (2000, 1000, 4000)
     path.unlink()
     np.testing.assert_array_equal(california.california().inputs["features"], first.inputs["features"])

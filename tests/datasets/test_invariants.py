@@ -12,9 +12,9 @@ from regunlearn.benchmark.spec import Dataset, Recipe
 
 SMOKE = ("digits", "diabetes", "ridge")
 REAL = {
-    "california": ("california: 4000 / 1000 / 4000 of 9000, 8", "946566235c0ddd0d"),
-    "mnist-rotation": ("mnist-rotation: 3000 / 500 / 1500 of 5000, 784", "e7a62e1356a12168"),
-    "sentiment": ("sentiment: 6000 / 1000 / 3000 of 10000, 1200", "027554dda4804f3d"),
+    "california": ("california: 2000 / 1000 / 4000 of 7000, 8", "89a583ae6ee91c53"),
+    "mnist-rotation": ("mnist-rotation: 1500 / 500 / 3000 of 5000, 784", "fb958174fba296b1"),
+    "sentiment": ("sentiment: 3000 / 1000 / 3000 of 7000, 1200", "54b0fa880532db97"),
 }
 TASKS = {
     "digits": ("digits-mlp", "digits-allcnn"),
