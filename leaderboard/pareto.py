@@ -198,7 +198,7 @@ def _label(figure: Figure, axes: Axes, panel: Panel) -> None:
         for dx, dy in _above(width) if name in panel.free else _places(width):
             there = box.translated(dx * scale, dy * scale)
             outside = there.x0 < frame.x0 or there.x1 > frame.x1 or there.y0 < frame.y0
-            penalty = sum(there.padded(1).overlaps(other) for other in taken) + 3.0 * outside
+            penalty = sum(there.padded(5, 1).overlaps(other) for other in taken) + 3.0 * outside
             if best is None or penalty < best[0]:
                 best = (penalty, dx, dy)
             if not penalty:
