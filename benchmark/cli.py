@@ -283,24 +283,24 @@ def check(
     from regunlearn.benchmark.records import read_all
 
     records, protocol = read_all(results), grid.load(results)
-    catalogue, problems = registry.discover("method"), []
+    catalogue = registry.discover("method")
+    found: dict[tuple[str, str], list[Any]] = {}
     for record in records:
-        where = f"{results}/records/{record.method}.jsonl: {'/'.join(map(str, record.key))}"
-        card = catalogue.cards.get(record.method)
+        card, problem = catalogue.cards.get(record.method), None
         if record.protocol != protocol.name:
-            problems.append(
-                f"{where}: of protocol {record.protocol!r}, expected {protocol.name!r}. Remove it."
-            )
+            problem = f"of protocol {record.protocol!r}, expected {protocol.name!r}. Remove them."
         elif record.split not in protocol.splits.get(record.task, ()) or record.seed not in protocol.seeds:
-            problems.append(f"{where}: is not in the grid of protocol.toml. Remove it.")
+            problem = "not in the grid of protocol.toml. Remove them."
         elif card is None:
-            problems.append(
-                f"{where}: there is no method {record.method!r}. Add its file or remove the records."
-            )
+            problem = "of a method that is not there. Add its file or remove them."
         elif record.method_hash != card.code_hash:
-            problems.append(
-                f"{where}: made by another version of {card.file.name}. Run `regunlearn run` again."
-            )
+            problem = f"made by another version of {card.file.name}. Run `regunlearn run` again."
+        if problem:
+            found.setdefault((record.method, problem), []).append(record.key)
+    problems = [
+        f"{results}/records/{method}.jsonl: {len(keys)} records {problem} First: {'/'.join(map(str, keys[0]))}."
+        for (method, problem), keys in found.items()
+    ]
     print(
         f"{len(records)} records of {len({record.method for record in records})} methods, {len(problems)} problems"
     )

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -179,7 +180,9 @@ def _spread(
     os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))
     pool = Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch="2*n_jobs", batch_size=1)
     try:
-        yield from pool(delayed(function)(item, settings) for item in items)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "[0-9]+ tasks which were still being processed", UserWarning)
+            yield from pool(delayed(function)(item, settings) for item in items)
     except TerminatedWorkerError as error:
         raise BenchmarkError(
             "a worker process ended abruptly (killed, or out of memory). All records finished before that are kept. "

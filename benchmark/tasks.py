@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from regunlearn.benchmark import augmentation, networks, registry, splits, training
-from regunlearn.benchmark.errors import BenchmarkError, UnknownName
+from regunlearn.benchmark.errors import BenchmarkError, UnknownName, UsageError
 from regunlearn.benchmark.evidence import Array
 from regunlearn.benchmark.registry import Card
 from regunlearn.benchmark.spec import Dataset, ForgetSplit, Indices, Recipe, Rows, Shape
@@ -149,11 +149,11 @@ def resolve_device(name: str) -> torch.device:
     """Return the device: `auto` is CUDA where there is one.
 
     Raises:
-        BenchmarkError: CUDA is asked for and there is none.
+        UsageError: CUDA is asked for and there is none, or it is another word.
     """
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
-        raise BenchmarkError("device cuda was asked for and torch finds none. Use --device cpu or auto.")
+        raise UsageError("device cuda was asked for and torch finds none. Use --device cpu or auto.")
     if name not in ("auto", "cpu", "cuda"):
         raise UnknownName("device", name, ("auto", "cpu", "cuda"))
     return torch.device("cuda" if available and name != "cpu" else "cpu")

@@ -53,7 +53,9 @@ def pareto(numbers: Numbers) -> Figure | None:
         name: Point(overall[name], *(at(scores.methods, name, part) for part in ("score", "low", "high")))
         for name in names
     }
-    drawn = _score_panel(main, points, board.methods["kind"].to_dict(), look, small=False)
+    costs = [*overall.values(), *(value for key, value in means.items() if key[2] in names)]
+    edge = 2.5 * max((1.0 / cost for cost in costs if cost >= FREE), default=1.0)
+    drawn = _score_panel(main, points, board.methods["kind"].to_dict(), look, edge, small=False)
     main.set_title("All tasks and splits")
     main.set_ylabel("closeness to the retrained model (score)")
     what = "retrain's seconds / method's" if timed else "1 / gradient passes: not every method was timed"
@@ -68,7 +70,7 @@ def pareto(numbers: Numbers) -> Figure | None:
                 half = 0.0 if math.isnan(half) else half
                 low, high = max(score - half, 0.0), min(score + half, 1.0)
                 points[name] = Point(means[(*block, name)], score, low, high)
-        _score_panel(axes, points, board.methods["kind"].to_dict(), look, small=True)
+        _score_panel(axes, points, board.methods["kind"].to_dict(), look, edge, small=True)
         axes.set_title(f"{block[0]}, {block[1]}")
         axes.label_outer()
     main.tick_params(labelbottom=True)
@@ -123,9 +125,14 @@ class Panel(NamedTuple):
 
 
 def _score_panel(
-    axes: Axes, points: Mapping[str, Point], kinds: Mapping[Any, Any], look: Mapping[str, Look], small: bool
+    axes: Axes,
+    points: Mapping[str, Point],
+    kinds: Mapping[Any, Any],
+    look: Mapping[str, Look],
+    edge: float,
+    small: bool,
 ) -> Panel:
-    edge = 2.5 * max((1.0 / point.cost for point in points.values() if point.cost >= FREE), default=1.0)
+    """Draw one panel; methods that cost next to nothing stand side by side from `edge` on."""
     free = [name for name, point in points.items() if point.cost < FREE]
     places = {
         name: (edge * 1.6 ** free.index(name) if name in free else 1.0 / point.cost, point.score)
