@@ -1,8 +1,9 @@
 """Files that appear whole or not at all."""
 
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -35,6 +36,14 @@ def replacing(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, older_than: float = 3600.0) -> None:
+    """Remove temporary files that a killed process left in the folder or below it, once they are an hour old."""
+    for path in folder.rglob(".*.tmp"):
+        with suppress(OSError):  # another process may have removed it
+            if time.time() - path.stat().st_mtime > older_than:
+                path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

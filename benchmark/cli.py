@@ -345,7 +345,7 @@ def _cells(
         raise UsageError(f"--seeds {seeds!r}: expected whole numbers with commas, e.g. 0,1,2.") from error
     protocol = grid.narrow(grid.of_suite(suite), tasks=task or (), splits=split or (), seeds=numbers)
     catalogue = registry.discover("method", methods)
-    chosen = [catalogue.get(name).name for name in method] if method else list(catalogue.cards)
+    chosen = [catalogue.get(name).name for name in dict.fromkeys(method)] if method else list(catalogue.cards)
     if not chosen:
         raise UsageError(f"no method found in {methods}.")
     return protocol.cells(chosen), out or Path("runs") / suite
@@ -388,12 +388,13 @@ def main() -> None:
     except BenchmarkError as error:
         print(f"regunlearn: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print(
-            "regunlearn: stopped. Finished cells are kept; the same command goes on from there.",
-            file=sys.stderr,
-        )
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130:  # what typer makes of an interrupt
+            print(
+                "regunlearn: stopped. Finished cells are kept; the same command goes on from there.",
+                file=sys.stderr,
+            )
+        raise
 
 
 if __name__ == "__main__":

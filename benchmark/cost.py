@@ -4,8 +4,11 @@ A gradient pass is one row forwarded and backwarded. A backward pass takes about
 pass, so with F rows forwarded and B rows backwarded the count is (F + 2 B) / 3, and a forward pass alone is a third.
 """
 
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +67,20 @@ class Meter:
         self.forward_rows += rows
         if self.limit is not None and self.passes > self.limit:
             raise OverBudgetError(f"needs more than its budget of {self.limit:.6g} gradient passes")
-        if self.deadline is not None and time.monotonic() > self.deadline:
-            raise OutOfTimeError("needs more than the time limit of the cell")
+        self.check_time()
         if self.calls_left is not None:
             self.calls_left -= 1
             if self.calls_left < 0:
                 raise WarmedUp
+
+    def check_time(self) -> None:
+        """Enforce the time limit.
+
+        Raises:
+            OutOfTimeError: the deadline is passed.
+        """
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise OutOfTimeError("needs more than the time limit of the cell")
 
 
 class _Hook:
@@ -89,6 +100,29 @@ class _Hook:
 
     def _backward(self, rows: int) -> None:
         self.meter.backward_rows += rows
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise `OutOfTimeError` in the block once the seconds are over, even if no model is called.
+
+    By an alarm signal, so in the main thread of a process on a POSIX system only; elsewhere it does nothing, and the
+    meter's own check at each forward pass remains.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def ring(number: int, frame: object) -> None:
+        raise OutOfTimeError("needs more than the time limit of the cell")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def synchronise(device: torch.device) -> None:

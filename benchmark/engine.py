@@ -13,10 +13,11 @@ from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from regunlearn.benchmark import grid, machine, runner
-from regunlearn.benchmark.atomic import write_text
+from regunlearn.benchmark.atomic import sweep, write_text
 from regunlearn.benchmark.errors import BenchmarkError
 from regunlearn.benchmark.grid import Cell
 from regunlearn.benchmark.records import Record, Store
+from regunlearn.benchmark.references import ReferenceDivergedError
 from regunlearn.benchmark.runner import Settings
 
 log = logging.getLogger("regunlearn")
@@ -93,6 +94,8 @@ def run(
         BenchmarkError: the folder holds another protocol or broken records, or cannot be written to.
     """
     progress, outcome = progress or Silent(), Outcome()
+    for place in (folder, settings.cache):
+        sweep(place)
     store = Store(folder)
     grid.save(cells[0].protocol, folder)
     _save_machine(folder)
@@ -101,8 +104,12 @@ def run(
     outcome.kept = len(cells) - len(todo)
     missing = _missing_references(todo, settings)
     progress.start("training reference models", len(missing))
-    for _ in _spread(_train_reference, missing, settings, jobs):
+    diverged: dict[str, str] = {}
+    for trouble in _spread(_train_reference, missing, settings, jobs):
+        diverged |= trouble
         progress.step("training reference models")
+    outcome.troubles += [f"task {task} left out. {diverged[task]}" for task in sorted(diverged)]
+    todo = [cell for cell in todo if cell.task not in diverged]
     progress.start("running methods", len(todo))
     for record in _spread(runner.run_cell, todo, settings, 1 if settings.timed else jobs):
         store.add(record)
@@ -164,9 +171,16 @@ def _is_trained(reference: Reference, settings: Settings) -> bool:
     return models.has(reference.seed, split)
 
 
-def _train_reference(reference: Reference, settings: Settings) -> None:
+def _train_reference(reference: Reference, settings: Settings) -> dict[str, str]:
+    """Train a model and keep its outputs; return why it cannot be, by task, or nothing."""
     models = runner.open_task(reference.task, settings)
-    models.outputs(reference.seed, None if reference.split is None else models.make_split(reference.split))
+    try:
+        models.outputs(
+            reference.seed, None if reference.split is None else models.make_split(reference.split)
+        )
+    except ReferenceDivergedError as error:
+        return {reference.task: str(error)}
+    return {}
 
 
 def _spread(
@@ -195,7 +209,11 @@ def _save_machine(folder: Path) -> None:
     path = folder / "machines.json"
     try:
         known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if not isinstance(known, dict):
+            raise ValueError(f"a {type(known).__name__}, expected an object")
     except ValueError as error:
-        raise BenchmarkError(f"{path}: is not JSON ({error}). Restore or delete it.") from error
+        raise BenchmarkError(
+            f"{path}: is not the machines of a run ({error}). Restore or delete it."
+        ) from error
     known[machine.identity()] = machine.describe()
     write_text(path, json.dumps(known, indent=2, sort_keys=True) + "\n")

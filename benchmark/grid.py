@@ -114,7 +114,7 @@ def narrow(
             if split not in declared:
                 raise UnknownName(f"split of task {task}", split, declared)
         chosen[task] = list(
-            splits or protocol.splits.get(task) or [s for s in DEFAULT_SPLITS if s in declared]
+            dict.fromkeys(splits) or protocol.splits.get(task) or [s for s in DEFAULT_SPLITS if s in declared]
         )
     return replace(protocol, splits=chosen, seeds=list(seeds or protocol.seeds))
 
@@ -133,6 +133,7 @@ def save(protocol: Protocol, folder: Path) -> None:
         rules = {
             name: (getattr(before, name), getattr(protocol, name)) for name in ("name", "share", "time_limit")
         }
+        rules["reference_seeds"] = (sorted(before.reference_seeds), sorted(protocol.reference_seeds))
         for name, (old, new) in rules.items():
             if old != new:
                 raise UsageError(
@@ -172,15 +173,15 @@ def load(folder: Path) -> Protocol:
     try:
         facts = tomllib.loads(path.read_text(encoding="utf-8"))
         protocol = Protocol(**facts)
+        for task, splits in protocol.splits.items():
+            for name in (task, *splits):
+                check_name("name in protocol", name)
     except FileNotFoundError as error:
         raise BenchmarkError(
             f"{path}: expected the protocol of the records, found no file. Run again."
         ) from error
-    except (tomllib.TOMLDecodeError, TypeError, UnicodeDecodeError) as error:
+    except (AttributeError, BenchmarkError, TypeError, ValueError) as error:
         raise BenchmarkError(
             f"{path}: is not a protocol ({error}). Restore it or choose another --out."
         ) from error
-    for task, splits in protocol.splits.items():
-        for name in (task, *splits):
-            check_name("name in protocol", name)
     return protocol

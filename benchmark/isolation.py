@@ -10,9 +10,10 @@ import torch
 
 @contextmanager
 def isolated(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed every global random stream inside the block; restore them, the default dtype and grad mode after it."""
+    """Seed every global random stream inside the block; restore them and the process's settings of torch after it."""
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - saved so that it can be restored
-    dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
+    dtype, grad, threads = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
+    default, deterministic = torch.get_default_device(), torch.are_deterministic_algorithms_enabled()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         try:
             random.seed(seed)
@@ -25,3 +26,6 @@ def isolated(seed: int, device: torch.device) -> Iterator[None]:
             np.random.set_state(legacy)  # noqa: NPY002
             torch.set_default_dtype(dtype)
             torch.set_grad_enabled(grad)
+            torch.set_num_threads(threads)
+            torch.set_default_device(default)
+            torch.use_deterministic_algorithms(deterministic)

@@ -103,8 +103,10 @@ def root_mean_squared_error(predictions: Array, targets: Array) -> float | None:
 
 def r_squared(predictions: Array, targets: Array) -> float | None:
     """1 - residual sum of squares / total sum of squares around the rows' own mean; None if they do not vary."""
-    total = float(np.square(targets - targets.mean(axis=0)).sum()) if len(targets) > 1 else 0.0
-    return 1.0 - float(np.square(predictions - targets).sum()) / total if total > 0 else None
+    if not len(targets) or not np.ptp(targets, axis=0).any():
+        return None
+    total = float(np.square(targets - targets.mean(axis=0)).sum())
+    return 1.0 - float(np.square(predictions - targets).sum()) / total
 
 
 def disagreement(a: Array, b: Array) -> float:
@@ -366,11 +368,9 @@ def svm_attack_rate(model: ModelEvidence, evidence: Evidence) -> tuple[float, fl
 
     rng = np.random.default_rng([evidence.seed, 20230715])
     members = absolute_residuals(model, evidence, "train_retain")
-    others = np.concatenate(
-        [absolute_residuals(model, evidence, part) for part in ("test_retain", "test_forget")]
-        if evidence.targets["test_retain"] is not evidence.targets["test_forget"]
-        else [absolute_residuals(model, evidence, "test_retain")]
-    )
+    shared = np.array_equal(evidence.targets["test_retain"], evidence.targets["test_forget"])
+    parts = ("test_retain",) if shared else ("test_retain", "test_forget")
+    others = np.concatenate([absolute_residuals(model, evidence, part) for part in parts])
     size = min(MEMBERS, len(members) // 2, len(others) // 2)
     if size < 2 or not len(evidence.targets["train_forget"]):
         return None

@@ -89,6 +89,7 @@ class Record:
             raise BenchmarkError(f"status {self.status!r} needs a reason")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise BenchmarkError(f"seed {self.seed!r} is not a whole number >= 0")
+        _check_finite("hyperparameter", self.hyperparameters)
         for name, value in self.metrics.items():
             check_name("metric", name)
             _check_number(f"metric {name}", value)
@@ -117,16 +118,38 @@ class Record:
         )
 
     def to_line(self) -> str:
-        """Return the record as one line of JSON, numbers rounded to 7 significant digits."""
-        return json.dumps(_rounded(asdict(self)), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        """Return the record as one line of ASCII JSON, what was measured rounded to 7 significant digits."""
+        facts = asdict(self)
+        rounded = {
+            name: value if name == "hyperparameters" else _rounded(value) for name, value in facts.items()
+        }
+        return json.dumps(rounded, allow_nan=False, separators=(",", ":"))
 
 
 def _check_number(what: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
         raise BenchmarkError(
             f"{what} is {value!r}, expected a finite number (a failed run is a status, never a NaN)"
         )
     return value
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond the range of float
+        return False
+
+
+def _check_finite(what: str, value: Any) -> None:
+    if isinstance(value, float):
+        _check_number(what, value)
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            _check_finite(f"{what} {name}", item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_finite(what, item)
 
 
 def _rounded(value: Any) -> Any:
@@ -147,7 +170,7 @@ def parse(line: str, where: str) -> Record:
     """
     try:
         data = json.loads(line, parse_constant=lambda constant: float(constant))
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise BenchmarkError(
             f"{where}: expected one JSON object, found {line[:60]!r} ({error}). Delete the line and run again."
         ) from error
@@ -170,8 +193,9 @@ def parse(line: str, where: str) -> Record:
     for name in ("method_hash", "task_hash", "split_hash", "machine"):
         if not isinstance(data[name], str):
             raise BenchmarkError(f"{where}: {name} is {data[name]!r:.40}, expected text.")
-    if not isinstance(data["reason"], str | None):
-        raise BenchmarkError(f"{where}: reason is {data['reason']!r:.40}, expected text or null.")
+    for name in ("reason", "commit"):
+        if not isinstance(data[name], str | None):
+            raise BenchmarkError(f"{where}: {name} is {data[name]!r:.40}, expected text or null.")
     for curve, columns in data["curves"].items():
         if not isinstance(columns, dict) or not all(isinstance(values, list) for values in columns.values()):
             raise BenchmarkError(f"{where}: curve {str(curve)[:40]!r} is not an object of lists of numbers.")
@@ -189,12 +213,12 @@ def read(path: Path) -> list[Record]:
     """
     records: dict[Key, tuple[int, Record]] = {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise BenchmarkError(
             f"{path}: cannot be read as UTF-8 text ({error}). Restore or delete the file."
         ) from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines if lines != [""] else [], start=1):
         where = f"{path}:{number}"
         record = parse(line, where)
         if record.method != path.stem:

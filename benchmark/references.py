@@ -25,6 +25,10 @@ OUTPUTS_VERSION = 1
 HELD_OUT_FOLDS = 2
 
 
+class ReferenceDivergedError(BenchmarkError):
+    """A task's recipe does not train: an original or retrained model ended with weights that are not finite."""
+
+
 @dataclass(frozen=True, eq=False)
 class Outputs:
     """What a model says about all rows.
@@ -84,7 +88,7 @@ class References:
             try:
                 return training.fit(model, rows, self.task.recipe, generator)
             except training.DivergedError as error:
-                raise BenchmarkError(
+                raise ReferenceDivergedError(
                     f"task {self.task.name}: training a reference model with seed {seed} diverged ({error}). "
                     f"Mend the recipe in {self.task.card.file}."
                 ) from error

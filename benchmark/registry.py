@@ -9,6 +9,7 @@ import ast
 import hashlib
 import importlib
 import importlib.util
+import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -144,11 +145,11 @@ def discover(kind: Kind, folder: Path | None = None) -> Catalogue:
     cards: dict[str, Card] = {}
     broken: dict[Path, str] = {}
     for file in sorted(folder.glob("*.py")):
-        if file.name.startswith("_"):
+        if file.name.startswith("_") or not file.is_file():
             continue
         try:
             found = _cards_in(kind, file)
-        except (RegistryError, SyntaxError, UnicodeDecodeError, ValueError) as error:
+        except (BenchmarkError, SyntaxError, ValueError, RecursionError, OSError) as error:
             broken[file] = f"{type(error).__name__}: {error}"
             continue
         for card in found:
@@ -195,7 +196,8 @@ def _arguments(call: ast.Call, file: Path) -> tuple[Any, dict[str, Any]]:
     try:
         positional = [ast.literal_eval(argument) for argument in call.args]
         keywords = {k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg is not None}
-    except ValueError as error:
+        json.dumps([positional, keywords], allow_nan=False)
+    except (ValueError, TypeError) as error:
         raise RegistryError(
             f"line {call.lineno}: the decorator's arguments must be plain values (text, numbers, lists, dicts)"
         ) from error
@@ -211,7 +213,8 @@ def _defaults(node: ast.FunctionDef, file: Path) -> dict[str, Any]:
             raise RegistryError(f"line {node.lineno}: hyperparameter {argument.arg!r} needs a default")
         try:
             values[argument.arg] = ast.literal_eval(default)
-        except ValueError as error:
+            json.dumps(values[argument.arg], allow_nan=False)
+        except (ValueError, TypeError) as error:
             raise RegistryError(
                 f"line {default.lineno}: the default of hyperparameter {argument.arg!r} must be a plain value"
             ) from error
@@ -219,16 +222,27 @@ def _defaults(node: ast.FunctionDef, file: Path) -> dict[str, Any]:
 
 
 def _code_hash(file: Path, tree: ast.Module) -> str:
-    """Hash a file and the private modules of its folder that it imports, so that a shared helper counts."""
-    digest = hashlib.sha256(file.read_bytes())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            candidates = [node.module.rpartition(".")[2], *(alias.name for alias in node.names)]
-            for name in candidates:
-                helper = file.with_name(f"{name}.py")
-                if name.startswith("_") and helper.is_file():
-                    digest.update(helper.read_bytes())
+    """Hash a file and the private modules of its folder that it imports, directly or not: a shared helper counts."""
+    digest, waiting, seen = hashlib.sha256(file.read_bytes()), [tree], set[str]()
+    while waiting:
+        for name in sorted(_imported(waiting.pop()) - seen):
+            helper = file.with_name(f"{name}.py")
+            if name.startswith("_") and helper.is_file():
+                seen.add(name)
+                digest.update(helper.read_bytes())
+                waiting.append(ast.parse(helper.read_text(encoding="utf-8"), filename=str(helper)))
     return digest.hexdigest()[:16]
+
+
+def _imported(tree: ast.Module) -> set[str]:
+    """Return the last parts of all names that a module imports."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names.update(alias.name.rpartition(".")[2] for alias in node.names)
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.rpartition(".")[2])
+    return names
 
 
 # Loading
@@ -246,19 +260,19 @@ def load(card: Card) -> Callable[..., Any]:
         raise RegistryError(
             f"{card.kind} {card.name!r} cannot be imported. {card.file}: {type(error).__name__}: {error}"
         ) from error
-    function = getattr(module, card.function)
-    if (card.kind, card.name) not in getattr(function, "__regunlearn__", ()):
+    function: Callable[..., Any] | None = getattr(module, card.function, None)
+    if function is None or (card.kind, card.name) not in getattr(function, "__regunlearn__", ()):
         raise RegistryError(
             f"{card.file}: {card.function} is not the registered {card.kind} {card.name!r} any more; "
             "another definition has replaced it in the file."
         )
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def _import(card: Card) -> ModuleType:
     if card.file.parent == PACKAGE / FOLDERS[card.kind]:
         return importlib.import_module(f"regunlearn.{FOLDERS[card.kind]}.{card.file.stem}")
-    name = f"regunlearn_outside_{hashlib.sha256(str(card.file).encode()).hexdigest()[:12]}_{card.file.stem}"
+    name = f"regunlearn_outside_{hashlib.sha256(str(card.file).encode()).hexdigest()[:12]}_{card.code_hash}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, card.file)

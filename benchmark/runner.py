@@ -20,6 +20,7 @@ from regunlearn.benchmark.cost import (
     OverBudgetError,
     PeakMemory,
     WarmedUp,
+    time_limit,
     timed,
 )
 from regunlearn.benchmark.errors import BenchmarkError
@@ -72,8 +73,14 @@ def open_task(name: str, settings: Settings) -> References:
 
 def identity(cell: Cell, settings: Settings) -> dict[str, Any]:
     """Return the hashes and hyperparameters under which the cell's record is made and found again."""
-    models = open_task(cell.task, settings)
-    card = registry.discover("method", settings.methods).get(cell.method)
+    return _identity(cell, open_task(cell.task, settings), _card(cell, settings))
+
+
+def _card(cell: Cell, settings: Settings) -> Card:
+    return registry.discover("method", settings.methods).get(cell.method)
+
+
+def _identity(cell: Cell, models: References, card: Card) -> dict[str, Any]:
     return {
         "protocol": cell.protocol.name,
         "method": cell.method,
@@ -95,12 +102,12 @@ def run_cell(cell: Cell, settings: Settings) -> Record:
     """
     models = open_task(cell.task, settings)
     split, device = models.make_split(cell.split), models.task.device
-    card = registry.discover("method", settings.methods).get(cell.method)
-    result = Result()
+    card, result = _card(cell, settings), Result()
     status, reason = "ok", None
     try:
         with isolated(_seed(cell), device):
             _unlearn(cell, card, models, split, settings, result)
+        with isolated(_seed(cell), device):
             evidence = gather(cell, models, split, result)
         values = metrics.evaluate(evidence)
         result.metrics, result.curves = values, curves.draw(evidence, models.task, split)
@@ -111,7 +118,7 @@ def run_cell(cell: Cell, settings: Settings) -> Record:
         log.debug("cell %s failed", cell.key, exc_info=error)
         result.seconds = result.retrain_seconds = result.peak_bytes = None
     return Record(
-        **identity(cell, settings),
+        **_identity(cell, models, card),
         status=status,
         reason=reason,
         metrics=result.metrics,
@@ -203,8 +210,12 @@ def _unlearn(
         pieces.append(time_retrain(models, split))
     meter = Meter(limit=cell.protocol.share * retrain_passes * (1 + 1e-9), seconds=cell.protocol.time_limit)
     request = make_request(cell, models, split, meter)
-    with PeakMemory(task.device) as memory:
-        unlearned, seconds = timed(lambda: method(request, *granted), task.device)
+    try:
+        with PeakMemory(task.device) as memory, time_limit(cell.protocol.time_limit):
+            unlearned, seconds = timed(lambda: method(request, *granted), task.device)
+    except SystemExit as error:
+        raise RuntimeError(f"SystemExit: {error}: a method may not end the process") from error
+    meter.check_time()
     meter.limit = meter.deadline = None
     result.passes = meter.passes / retrain_passes
     if settings.timed:
@@ -322,7 +333,12 @@ def relearn(
     copy = task.new_network(0)
     copy.load_state_dict(unlearned.state_dict())
     facts = {"relearn": [RELEARN_STEPS, RELEARN_ROWS, RELEARN_RATE], "split": split.hash, "seed": cell.seed}
-    facts |= {"task": task.name, "content": task.content_hash, "device": task.device.type}
+    facts |= {
+        "task": task.name,
+        "content": task.content_hash,
+        "device": task.device.type,
+        "torch": torch.__version__,
+    }
     stored = models.store.load(facts)
     if stored is None:
         stored = {"retrained": torch.tensor(curve(models.model(cell.seed, split)), dtype=torch.float64)}

@@ -15,7 +15,7 @@ from regunlearn.benchmark.errors import BenchmarkError, UnknownName
 from regunlearn.benchmark.spec import Dataset, ForgetSplit, Indices
 
 HeldOut = Callable[[], NDArray[np.float64]]
-"""() -> absolute residual of each training row, shape (n_train,), under a model that was not trained on it."""
+"""() -> absolute residual of each training row in sorted order, shape (n_train,), under a model not trained on it."""
 
 Mask = NDArray[np.bool_]
 Kind = Callable[..., tuple[Mask, Mask | None, tuple[float, float] | None]]
@@ -63,7 +63,7 @@ def tail(
 ) -> tuple[Mask, Mask | None, None]:
     """The training rows with the largest held-out residual: what only memorising can fit."""
     order = np.argsort(-held_out(), kind="stable")
-    return _chosen(dataset, dataset.train[order[: _count(dataset, fraction)]]), None, None
+    return _chosen(dataset, np.sort(dataset.train)[order[: _count(dataset, fraction)]]), None, None
 
 
 KINDS: Mapping[str, Kind] = {"random": random, "band": band, "group": group, "tail": tail}
@@ -113,7 +113,12 @@ def make(
         raise UnknownName("kind of forget split", str(kind), KINDS)
     rng = np.random.default_rng(seed_of("split", task, name, seed))
     rest = {key: value for key, value in arguments.items() if key != "kind"}
-    forgotten, matched, interval = KINDS[kind](dataset, rng, held_out, **rest)
+    try:
+        forgotten, matched, interval = KINDS[kind](dataset, rng, held_out, **rest)
+    except TypeError as error:
+        raise BenchmarkError(
+            f"split {name!r} of task {task!r}: its arguments do not fit {kind!r}: {error}."
+        ) from error
     train = np.sort(dataset.train)
     forget = train[forgotten[train]]
     if not 0 < len(forget) < len(train):

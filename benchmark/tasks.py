@@ -140,9 +140,17 @@ def load(name: str, device: torch.device) -> Task:
         raise BenchmarkError(
             f"{card.file}: the recipe of task {name!r} does not fit `Recipe`: {error}."
         ) from error
-    training.loss_of(recipe)
-    augmentation.get(recipe.augment)
-    return Task(card, registry.load(source)(), recipe, registry.load(card), device)
+    training.check(recipe)
+    try:
+        data = registry.load(source)()
+    except BenchmarkError:
+        raise
+    except Exception as error:
+        raise BenchmarkError(
+            f"dataset {source.name!r} cannot be read. {source.file}: {type(error).__name__}: {error}. "
+            f"Fetch it again with `regunlearn data get {source.name} --again`."
+        ) from error
+    return Task(card, data, recipe, registry.load(card), device)
 
 
 def resolve_device(name: str) -> torch.device:

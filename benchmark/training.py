@@ -17,6 +17,9 @@ from regunlearn.benchmark.errors import BenchmarkError, UnknownName
 from regunlearn.benchmark.spec import Loss, Recipe, Rows, Shape
 
 LOSSES: Mapping[str, Loss] = {"l1": functional.l1_loss, "mse": functional.mse_loss}
+PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+OPTIMISERS = ("adam", "sgd")
+SCHEDULES = ("constant", "cosine")
 EVALUATION_BATCH = 1024
 
 
@@ -36,8 +39,31 @@ def loss_of(recipe: Recipe) -> Loss:
 
 
 def dtype_of(recipe: Recipe) -> torch.dtype:
-    """Return the number format of rows and network."""
-    return {"float32": torch.float32, "float64": torch.float64}[recipe.precision]
+    """Return the number format of rows and network.
+
+    Raises:
+        UnknownName: with the known names.
+    """
+    if recipe.precision not in PRECISIONS:
+        raise UnknownName("precision", recipe.precision, PRECISIONS)
+    return PRECISIONS[recipe.precision]
+
+
+def check(recipe: Recipe) -> None:
+    """Raise unless everything that the recipe names exists.
+
+    Raises:
+        UnknownName: with the known names.
+    """
+    loss_of(recipe)
+    dtype_of(recipe)
+    augmentation.get(recipe.augment)
+    for what, name, known in (
+        ("optimiser", recipe.optimiser, OPTIMISERS),
+        ("schedule", recipe.schedule, SCHEDULES),
+    ):
+        if name not in known:
+            raise UnknownName(what, name, known)
 
 
 def new_network(
@@ -82,7 +108,7 @@ def optimiser_of(recipe: Recipe, model: nn.Module, learning_rate: float) -> torc
         return torch.optim.Adam(parameters, learning_rate, fused=True)
     if recipe.optimiser == "sgd":
         return torch.optim.SGD(parameters, learning_rate, weight_decay=recipe.weight_decay)
-    raise UnknownName("optimiser", recipe.optimiser, ("adam", "sgd"))
+    raise UnknownName("optimiser", recipe.optimiser, OPTIMISERS)
 
 
 def shuffled(
@@ -133,7 +159,9 @@ def fit(
 
     Raises:
         DivergedError: the weights are not finite at the end.
+        UnknownName: the recipe names a loss, optimiser, schedule or augmentation that does not exist.
     """
+    check(recipe)
     loss, augment = loss_of(recipe), augmentation.get(recipe.augment)
     rate = recipe.learning_rate if learning_rate is None else learning_rate
     optimiser, total = optimiser_of(recipe, model, rate), steps_of(recipe, len(rows), epochs)
@@ -180,9 +208,9 @@ def predict(
 ) -> tuple[Tensor, Tensor | None]:
     """Return predictions, shape (n, outputs), and the inputs of the module `head`, shape (n, width), if named.
 
-    Evaluation mode, fixed order, no augmentation, no gradients; the model's mode is left as found.
+    Evaluation mode, fixed order, no augmentation, no gradients; the mode of every module is left as found.
     """
-    mode, features = model.training, list[Tensor]()
+    modes, features = {module: module.training for module in model.modules()}, list[Tensor]()
     handle = (
         model.get_submodule(head).register_forward_pre_hook(lambda _, a: features.append(a[0]))
         if head
@@ -193,7 +221,8 @@ def predict(
         pieces = zip(*(torch.split(values, EVALUATION_BATCH) for values in inputs), strict=True)
         predictions = [model(*piece) for piece in pieces]
     finally:
-        model.train(mode)
+        for module, mode in modes.items():
+            module.training = mode
         if handle:
             handle.remove()
     return torch.cat(predictions), torch.cat(features) if head else None

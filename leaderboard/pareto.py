@@ -39,7 +39,7 @@ def pareto(numbers: Numbers) -> Figure | None:
     timed = not numbers.overall.loc[names, "time_ratio"].isna().any()
     cost = "time_ratio" if timed else "passes"
     look = looks(board.methods)
-    means = (
+    means: dict[Any, float] = (
         numbers.long[numbers.long["metric"] == cost].set_index(["task", "split", "method"])["mean"].to_dict()
     )
     blocks = [block for block in board.blocks if scores.gates["scored"].to_dict()[block]]
