@@ -36,6 +36,7 @@ publish: $(READY)
 	$(BIN)/regunlearn data get
 	$(BIN)/regunlearn run --suite quick --timed --out results/quick
 	$(BIN)/regunlearn leaderboard --results results/quick --out leaderboard/quick --readme README.md
+	$(BIN)/regunlearn explain --write docs/metrics.md
 
 test: $(READY)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow" -p no:benchmark tests

@@ -326,6 +326,30 @@ def leaderboard(
     print(f"{len(written)} files written to {out or Path('leaderboard') / results.resolve().name}")
 
 
+@app.command()
+def explain(
+    metric: Annotated[str | None, typer.Argument(help="Name of a metric.")] = None,
+    results: Annotated[Path, typer.Option(help="Folder of a run, for the measured anchors.")] = Path(
+        "results/quick"
+    ),
+    write: Annotated[Path | None, typer.Option(help="Write the page of all metrics to this file.")] = None,
+) -> None:
+    """Say what a metric means: formula, direction, null, what doing nothing gets, source, how it can be fooled."""
+    import importlib
+
+    from regunlearn.benchmark.metrics import METRICS
+    from regunlearn.benchmark.records import read_all
+
+    words = importlib.import_module("regunlearn.leaderboard.explain")
+    if write is not None:
+        words.write(write, results)
+        print(f"{len(METRICS)} metrics written to {write}")
+    elif metric is None:
+        raise UsageError(f"name a metric, or --write FILE for all. Known: {', '.join(METRICS)}.")
+    else:
+        print(words.explain(metric, read_all(results) if (results / "records").is_dir() else []))
+
+
 def _cells(
     suite: str,
     task: list[str] | None,

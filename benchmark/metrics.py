@@ -31,7 +31,8 @@ class Metric:
     """One number about one cell.
 
     `better` says where the good end is; `retrained` means that only closeness to the retrained model's own value
-    counts, `zero` and `one` that deviations to both sides are bad.
+    counts, `zero` and `one` that deviations to both sides are bad. `null` is what exact unlearning (a model retrained
+    with another seed) gets, which is not always the ideal; `failure` is how the metric is known to mislead.
     """
 
     name: str
@@ -39,6 +40,8 @@ class Metric:
     unit: str
     better: Better
     tab: Tab
+    null: str
+    failure: str
     formula: str
     source: str
     function: Score
@@ -48,7 +51,16 @@ _TABLE: dict[str, Metric] = {}
 
 
 def metric(
-    name: str, *, label: str, unit: str = "", better: Better, tab: Tab, formula: str, source: str = "standard"
+    name: str,
+    *,
+    label: str,
+    unit: str = "",
+    better: Better,
+    tab: Tab,
+    null: str,
+    failure: str,
+    formula: str,
+    source: str = "standard",
 ) -> Callable[[Score], Score]:
     """Enter a function of `Evidence` in the table under `name`."""
 
@@ -59,6 +71,8 @@ def metric(
             unit=unit,
             better=better,
             tab=tab,
+            null=null,
+            failure=failure,
             formula=formula,
             source=source,
             function=function,
@@ -168,6 +182,9 @@ def _enter_errors() -> None:
                 unit=unit,
                 better="retrained",
                 tab="errors",
+                null="the retrained model's own value",
+                failure="an average over rows: it can agree while single predictions are on the wrong side"
+                + ("; near a constant target (a narrow band) it has no meaning." if name == "r2" else "."),
                 formula=formula,
             )(lambda e, part=part, error=error: error(e.unlearned.predictions[part], e.targets[part]))  # type: ignore[misc]
         metric(
@@ -176,6 +193,9 @@ def _enter_errors() -> None:
             unit="target",
             better="zero",
             tab="errors",
+            null="0",
+            failure="an average over rows: errors on both sides of the retrained model's cancel. On forget rows both "
+            "signs are failures: below 0 not forgotten, above 0 forgotten too much.",
             formula="MAE(unlearned) - MAE(retrained), same seed",
         )(lambda e, part=part: _gap(e, part))  # type: ignore[misc]
 
@@ -197,6 +217,8 @@ _enter_errors()
     label="MAE on retained test rows / retrained's",
     better="one",
     tab="main",
+    null="1",
+    failure="blind to the forget rows: doing nothing passes. A gate, never a score.",
     formula="MAE(unlearned) / MAE(retrained) on test_retain, same seed",
 )
 def utility_ratio(evidence: Evidence) -> float | None:
@@ -224,6 +246,11 @@ def _distances(evidence: Evidence) -> tuple[float, float]:
     label="RNC (retrain-normalised closure)",
     better="one",
     tab="main",
+    null="1, with a spread that grows as DSR falls towards 1",
+    failure=(
+        "saturates near 1, where models can still be told apart; on a band a destroyed model can come near "
+        "1, hence the utility gate; sees outputs only, so an edited last layer passes."
+    ),
     formula="(D(original, retrained) - D(unlearned, retrained)) / (D(original, retrained) - D(retrained, retrained'))"
     " with D the mean squared prediction difference on the forget rows; 0 = did nothing, 1 = another retrain",
     source="disagreement ratio of a 2026 replication study of time-series unlearning",
@@ -242,9 +269,14 @@ def rnc(evidence: Evidence) -> float | None:
     label="DSR (is there something to forget)",
     better="higher",
     tab="errors",
+    null="does not apply: it is the same for every method",
+    failure=(
+        "from three seeds it is itself uncertain; it says that there is something to forget, not that it "
+        "matters."
+    ),
     formula="mean D(original, retrained) / mean D(retrained, retrained') on the forget rows; a property of the task "
     "and split, the same for all methods; below 1.5 there is nothing to forget beyond seed noise",
-    source="the same",
+    source="disagreement ratio of a 2026 replication study of time-series unlearning",
 )
 def dsr(evidence: Evidence) -> float | None:
     """Disagreement between original and retrained relative to that of two retrained models."""
@@ -287,6 +319,12 @@ def fit_probe(model: ModelEvidence, evidence: Evidence) -> float:
     label="RR (probe recovery)",
     better="zero",
     tab="main",
+    null="0",
+    failure=(
+        "sees linear information only; wide features can interpolate, so the penalty is chosen by "
+        "cross-validation on the retain rows; not defined where the retrained model's features are as good "
+        "as the original's."
+    ),
     formula="1 - (H(unlearned) - H(original)) / (mean H(retrained) - mean H(original)), H = MAE on the forget rows "
     "of a ridge head refitted on the retain rows' features; 1 = the encoder still knows, 0 = another retrain",
     source="after the information-difference argument of Jeon et al., arXiv:2405.17878",
@@ -318,6 +356,8 @@ def _loss_auc(model: ModelEvidence, evidence: Evidence) -> float | None:
     label="AUC of the loss attack",
     better="retrained",
     tab="errors",
+    null="0.5 for random splits; for bands whatever a model that never saw the band gets",
+    failure="population attack: misses rows that are memorised against the trend; a destroyed model passes.",
     formula="P(|f(x) - y| on a forget row < on a test row of the forget distribution)",
 )
 def loss_auc(evidence: Evidence) -> float | None:
@@ -330,6 +370,8 @@ def loss_auc(evidence: Evidence) -> float | None:
     label="Loss-attack AUC gap to retrained",
     better="zero",
     tab="main",
+    null="0",
+    failure="a destroyed model passes; sums gains and losses over rows.",
     formula="AUC(unlearned) - AUC(retrained), same seed",
 )
 def loss_auc_gap(evidence: Evidence) -> float | None:
@@ -347,6 +389,11 @@ def loss_auc_gap(evidence: Evidence) -> float | None:
     unit="target",
     better="zero",
     tab="paper",
+    null="above 0 and falling with the number of rows: two retrained models differ too",
+    failure=(
+        "blind to permutations: shuffling all predictions over the rows changes nothing, so that it says "
+        "next to nothing about random splits."
+    ),
     formula="W1({f_unlearned(x)}, {f_retrained(x)}) over the forget rows, pooled; blind to permutations",
     source=PAPER,
 )
@@ -392,6 +439,11 @@ def _column(*values: Array) -> Array:
     label="SVM attack probability",
     better="retrained",
     tab="paper",
+    null="the retrained model's own rate",
+    failure=(
+        "the boundary moves with the model's own over-fitting, one scalar is all it sees, and on bands it "
+        "saturates: only the distance to the retrained model's value means anything."
+    ),
     formula="share of forget rows that an SVM on |f(x) - y|, fitted on retain rows against test rows, calls members",
     source=PAPER,
 )
@@ -406,6 +458,8 @@ def svm_attack(evidence: Evidence) -> float | None:
     label="SVM attack probability, gap to retrained",
     better="zero",
     tab="paper",
+    null="0, with the spread of svm_attack between seeds",
+    failure="as svm_attack; a model on the wrong side of the retrained one can pass.",
     formula="svm_attack(unlearned) - svm_attack(retrained), same seed",
     source=PAPER,
 )
@@ -420,6 +474,8 @@ def svm_attack_gap(evidence: Evidence) -> float | None:
     label="SVM attack accuracy on held-out rows",
     better="retrained",
     tab="paper",
+    null="0.5 or a little above: retain rows are fitted better than test rows",
+    failure="near 0.5 the attack is blind and svm_attack says nothing.",
     formula="accuracy of the same SVM on the half of the rows that it was not fitted on; 0.5 = blind",
     source=PAPER,
 )
@@ -448,6 +504,11 @@ def relearning_steps(curve: "list[float] | tuple[float, ...]") -> int:
     label="AIN (anamnesis index)",
     better="one",
     tab="paper",
+    null="1, with a standard deviation of about 0.7 in published settings",
+    failure=(
+        "depends on the learning rate of relearning more than on the method: too high and every model is "
+        "wrecked first, too low and every one meets the cap (see ain_censored); unstable between seeds."
+    ),
     formula="relearning steps of the unlearned model over those of the retrained one, until the forget error is "
     "within 5% of the original's; both relearned on copies; capped, and not defined where the retrained model "
     "starts within the margin",
@@ -468,6 +529,8 @@ def ain(evidence: Evidence) -> float | None:
     label="AIN reached its cap",
     better="zero",
     tab="paper",
+    null="0",
+    failure="says only how often the cap decided.",
     formula="share of the two models that had not relearned when the cap of steps was reached",
     source="this benchmark: the published AIN does not say when its cap was reached",
 )
