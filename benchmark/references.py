@@ -23,6 +23,7 @@ from regunlearn.benchmark.tasks import Task
 State = Mapping[str, Tensor]
 OUTPUTS_VERSION = 1
 HELD_OUT_FOLDS = 2
+NOTHING: Indices = np.zeros(0, dtype=np.int64)
 
 
 class ReferenceDivergedError(BenchmarkError):
@@ -53,29 +54,32 @@ class References:
 
     # Models
 
-    def _facts(self, kind: str, seed: int, forgotten: Indices) -> dict[str, object]:
+    def facts(self, kind: str, seed: int, without: Indices) -> dict[str, object]:
+        """Return what makes a model, or something derived from it, what it is: the key of its cache entry."""
         return {
             "kind": kind,
             "task": self.task.name,
             "content": self.task.content_hash,
             "seed": seed,
-            "forgotten": hash_of(forgotten),
+            "forgotten": hash_of(without),
             "precision": self.task.recipe.precision,
             "device": self.task.device.type,
             "torch": torch.__version__.partition("+")[0],
         }
 
-    def state(self, seed: int, split: ForgetSplit | None = None) -> State:
-        """Return the weights of the original model, or of the one retrained without the split's forget rows.
+    def state(self, seed: int, without: Indices = NOTHING) -> State:
+        """Return the weights of a model trained from scratch without some training rows, cached.
+
+        The original is trained without nothing (or, in the pool design, without `split.absent`), the retrained model
+        without `split.unseen`.
 
         Raises:
-            DivergedError: training ended with weights that are not finite.
+            ReferenceDivergedError: training ended with weights that are not finite.
         """
-        forgotten = np.zeros(0, dtype=np.int64) if split is None else split.forget
-        facts = self._facts("model", seed, forgotten)
+        facts = self.facts("model", seed, without)
         state = self.store.load(facts)
         if state is None:
-            state = self._train(seed, forgotten).state_dict()
+            state = self._train(seed, without).state_dict()
             self.store.save(facts, state)
         return state
 
@@ -93,37 +97,36 @@ class References:
                     f"Mend the recipe in {self.task.card.file}."
                 ) from error
 
-    def model(self, seed: int, split: ForgetSplit | None = None) -> nn.Module:
-        """Return a private copy of the original or retrained model, in evaluation mode, on the device."""
+    def model(self, seed: int, without: Indices = NOTHING) -> nn.Module:
+        """Return a private copy of such a model, in evaluation mode, on the device."""
         model = self.task.new_network(0)
-        model.load_state_dict(self.state(seed, split))
+        model.load_state_dict(self.state(seed, without))
         return model
 
-    def has(self, seed: int, split: ForgetSplit | None = None) -> bool:
-        """Return whether the model and its outputs are in the cache."""
-        forgotten = np.zeros(0, dtype=np.int64) if split is None else split.forget
-        facts = self._facts("outputs", seed, forgotten)
+    def has(self, seed: int, without: Indices = NOTHING) -> bool:
+        """Return whether such a model and its outputs are in the cache."""
+        facts = self.facts("outputs", seed, without)
         return (
-            self._facts("model", seed, forgotten) in self.store
+            self.facts("model", seed, without) in self.store
             and {**facts, "version": OUTPUTS_VERSION} in self.store
         )
 
     # What the metrics see
 
-    def outputs(self, seed: int, split: ForgetSplit | None = None) -> Outputs:
-        """Return the predictions and features of a reference model, cached."""
-        forgotten = np.zeros(0, dtype=np.int64) if split is None else split.forget
-        facts = {**self._facts("outputs", seed, forgotten), "version": OUTPUTS_VERSION}
+    def outputs(self, seed: int, without: Indices = NOTHING) -> Outputs:
+        """Return the predictions and features of such a model, cached."""
+        facts = {**self.facts("outputs", seed, without), "version": OUTPUTS_VERSION}
         stored = self.store.load(facts)
         if stored is None:
-            fresh = outputs_of(self.model(seed, split), self.task)
+            fresh = outputs_of(self.model(seed, without), self.task)
             stored = {name: torch.from_numpy(values) for name, values in vars(fresh).items()}
             self.store.save(facts, stored)
         return Outputs(**{name: values.numpy() for name, values in stored.items()})
 
     def _evidence(self, seed: int, split_name: str, retrained: bool) -> ModelEvidence:
         split = self.make_split(split_name)
-        return evidence_of(self.outputs(seed, split if retrained else None), self.task, split)
+        outputs = self.outputs(seed, split.unseen if retrained else split.absent)
+        return evidence_of(outputs, self.task, split)
 
     # Splits
 
@@ -135,8 +138,7 @@ class References:
 
         Shape (n_train,), mean over outputs, in standard deviations; two-fold cross-fitting, cached.
         """
-        nothing = np.zeros(0, dtype=np.int64)
-        facts = self._facts("held-out", HELD_OUT_FOLDS, nothing)
+        facts = self.facts("held-out", HELD_OUT_FOLDS, NOTHING)
         stored = self.store.load(facts)
         if stored is None:
             train, task = self.task.train, self.task
@@ -163,7 +165,7 @@ def outputs_of(model: nn.Module, task: Task) -> Outputs:
 
 def positions(split: ForgetSplit, task: Task) -> dict[str, Indices]:
     """Return the rows of each part, as positions among the sorted training or test rows."""
-    retain = np.setdiff1d(task.train, split.forget)
+    retain = np.setdiff1d(task.train, split.unseen)
     return {
         "train_forget": np.searchsorted(task.train, split.forget),
         "train_retain": np.searchsorted(task.train, retain),

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from regunlearn.benchmark import training
 from regunlearn.benchmark.cost import Meter
 from regunlearn.benchmark.spec import Batch, Recipe, Rows
+from regunlearn.benchmark.taps import listening
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,17 +85,5 @@ class EngineRequest:
     def tap(self, model: nn.Module, layers: Sequence[str] | None = None) -> Iterator[dict[str, Tensor]]:
         """Record the outputs of named layers (of a recurrent layer, its states) at each forward pass."""
         seen: dict[str, Tensor] = {}
-
-        def record(name: str) -> Callable[[nn.Module, Any, Any], None]:
-            def hook(module: nn.Module, arguments: Any, output: Any) -> None:
-                seen[name] = output[0] if isinstance(output, tuple) else output
-
-            return hook
-
-        names = self.layers if layers is None else layers
-        handles = [model.get_submodule(name).register_forward_hook(record(name)) for name in names]
-        try:
+        with listening(model, self.layers if layers is None else layers, seen.__setitem__):
             yield seen
-        finally:
-            for handle in handles:
-                handle.remove()

@@ -3,16 +3,16 @@
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from regunlearn.benchmark import curves, machine, metrics, references, registry, tasks, training
+from regunlearn.benchmark import curves, machine, metrics, registry, scoring, tasks, training
 from regunlearn.benchmark.cache import Cache
 from regunlearn.benchmark.cost import (
     Meter,
@@ -24,10 +24,9 @@ from regunlearn.benchmark.cost import (
     timed,
 )
 from regunlearn.benchmark.errors import BenchmarkError
-from regunlearn.benchmark.evidence import Evidence
 from regunlearn.benchmark.grid import Cell
 from regunlearn.benchmark.isolation import isolated
-from regunlearn.benchmark.records import Record
+from regunlearn.benchmark.records import MEASURED, Record
 from regunlearn.benchmark.references import References
 from regunlearn.benchmark.registry import Card
 from regunlearn.benchmark.request import EngineRequest
@@ -100,50 +99,82 @@ def run_cell(cell: Cell, settings: Settings) -> Record:
     A failure of the method is a status with its reason. Only what is not the method's fault (data that cannot be
     had, a full disk) raises.
     """
-    models = open_task(cell.task, settings)
-    split, device = models.make_split(cell.split), models.task.device
-    card, result = _card(cell, settings), Result()
-    status, reason = "ok", None
-    try:
-        with isolated(_seed(cell), device):
-            _unlearn(cell, card, models, split, settings, result)
-        with isolated(_seed(cell), device):
-            evidence = gather(cell, models, split, result)
-        values = metrics.evaluate(evidence)
-        result.metrics, result.curves = values, curves.draw(evidence, models.task, split)
-    except Exception as error:
+    return finish(attempt(cell, settings), settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """What a method call brought, before anything is evaluated.
+
+    Attributes:
+        cell: what was run; `identity`: under which hashes and hyperparameters.
+        state: weights of the unlearned model, on the CPU; None if there are none.
+        status, reason: as in a record.
+        passes: gradient passes as a share of a retrain's.
+        seconds, retrain_seconds, peak_bytes: as in a record.
+    """
+
+    cell: Cell
+    identity: Mapping[str, Any]
+    state: Mapping[str, Tensor] | None = None
+    status: str = "ok"
+    reason: str | None = None
+    passes: float | None = None
+    seconds: float | None = None
+    retrain_seconds: float | None = None
+    peak_bytes: int | None = None
+
+    def failed(self, error: Exception) -> "Attempt":
+        """Return the attempt with the error's status, or raise the error if it is not the method's."""
         if isinstance(error, BenchmarkError) and not isinstance(error, METHOD_FAILURES):
-            raise
+            raise error
+        log.debug("cell %s failed", self.cell.key, exc_info=error)
         status, reason = _status_of(error)
-        log.debug("cell %s failed", cell.key, exc_info=error)
-        result.seconds = result.retrain_seconds = result.peak_bytes = None
+        nothing = dict.fromkeys(("state", *MEASURED))
+        return replace(self, status=status, reason=reason, **nothing)  # type: ignore[arg-type]
+
+
+def attempt(cell: Cell, settings: Settings) -> Attempt:
+    """Call the method of a cell, under the clock if the run is timed."""
+    models, card = open_task(cell.task, settings), _card(cell, settings)
+    blank = Attempt(cell=cell, identity=_identity(cell, models, card))
+    try:
+        with isolated(_seed(cell), models.task.device):
+            return _unlearn(blank, card, models, settings)
+    except Exception as error:
+        return blank.failed(error)
+
+
+def finish(tried: Attempt, settings: Settings) -> Record:
+    """Evaluate what an attempt brought and return the record of the cell."""
+    cell = tried.cell
+    models = open_task(cell.task, settings)
+    split, task = models.make_split(cell.split), models.task
+    values: Mapping[str, float] = {}
+    drawn: curves.Curves = {}
+    if tried.state is not None:
+        try:
+            with isolated(_seed(cell), task.device):
+                model = task.new_network(0)
+                model.load_state_dict(tried.state)
+                evidence = scoring.gather(cell, models, split, model)
+            values, drawn = metrics.evaluate(evidence), curves.draw(evidence, task, split)
+        except Exception as error:
+            tried = tried.failed(error)
     return Record(
-        **_identity(cell, models, card),
-        status=status,
-        reason=reason,
-        metrics=result.metrics,
-        curves=result.curves,
-        passes=result.passes,
-        seconds=result.seconds,
-        retrain_seconds=result.retrain_seconds,
-        peak_bytes=result.peak_bytes,
+        **tried.identity,
+        status=tried.status,
+        reason=tried.reason,
+        metrics=values,
+        curves=drawn,
+        passes=tried.passes,
+        seconds=tried.seconds,
+        retrain_seconds=tried.retrain_seconds,
+        peak_bytes=tried.peak_bytes,
         machine=machine.identity(),
         versions=machine.versions(),
         commit=machine.commit(),
     )
-
-
-class Result:
-    """What a cell has brought so far."""
-
-    def __init__(self) -> None:
-        self.unlearned: nn.Module | None = None
-        self.metrics: Mapping[str, float] = {}
-        self.curves: Mapping[str, Mapping[str, list[float]]] = {}
-        self.passes: float | None = None
-        self.seconds: float | None = None
-        self.retrain_seconds: float | None = None
-        self.peak_bytes: int | None = None
 
 
 def _seed(cell: Cell) -> int:
@@ -170,11 +201,11 @@ def _status_of(error: Exception) -> tuple[str, str]:
 def make_request(cell: Cell, models: References, split: ForgetSplit, meter: Meter) -> EngineRequest:
     """Return what the method gets: fresh copies of rows and model, all models metered."""
     task = models.task
-    model = meter.attach(models.model(cell.seed))
+    model = meter.attach(models.model(cell.seed, split.absent))
     factory = partial(_fresh, task.build, task.dataset.shape, task.recipe, task.device)
     return EngineRequest(
         model=model,
-        retain=task.training_rows(np.setdiff1d(task.train, split.forget)),
+        retain=task.training_rows(np.setdiff1d(task.train, split.unseen)),
         forget=task.training_rows(split.forget),
         validation=task.rows_of(split.validation),
         recipe=task.recipe,
@@ -192,21 +223,16 @@ def _fresh(build: Any, shape: Any, recipe: Any, device: torch.device, seed: int)
     return training.new_network(build, shape, recipe, seed, device)
 
 
-def _unlearn(
-    cell: Cell, card: Card, models: References, split: ForgetSplit, settings: Settings, result: Result
-) -> None:
-    method, task = registry.load(card), models.task
-    granted = [models.model(cell.seed, split)] if card.fact("cheat") == "retrained" else []
-    retrain_passes = training.passes_of(task.recipe, len(task.train) - len(split.forget))
-
-    def call(meter: Meter) -> nn.Module:
-        request = make_request(cell, models, split, meter)
-        return method(request, *granted)  # type: ignore[no-any-return]
-
+def _unlearn(blank: Attempt, card: Card, models: References, settings: Settings) -> Attempt:
+    cell, task = blank.cell, models.task
+    method, split = registry.load(card), models.make_split(cell.split)
+    granted = [models.model(cell.seed, split.unseen)] if card.fact("cheat") == "retrained" else []
+    retrain_passes = training.passes_of(task.recipe, len(task.train) - len(split.unseen))
     pieces = []
     if settings.timed:
+        warm = make_request(cell, models, split, Meter(forwards=WARM_UP_CALLS))
         with isolated(_seed(cell), task.device), suppress(WarmedUp):
-            call(Meter(forwards=WARM_UP_CALLS))
+            method(warm, *granted)
         pieces.append(time_retrain(models, split))
     meter = Meter(limit=cell.protocol.share * retrain_passes * (1 + 1e-9), seconds=cell.protocol.time_limit)
     request = make_request(cell, models, split, meter)
@@ -216,13 +242,16 @@ def _unlearn(
     except SystemExit as error:
         raise RuntimeError(f"SystemExit: {error}: a method may not end the process") from error
     meter.check_time()
-    meter.limit = meter.deadline = None
-    result.passes = meter.passes / retrain_passes
+    done = replace(blank, passes=meter.passes / retrain_passes)
     if settings.timed:
         pieces.append(time_retrain(models, split))
-        result.seconds, result.retrain_seconds = seconds, float(np.mean(pieces))
-        result.peak_bytes = memory.bytes
-    result.unlearned = _accepted(unlearned, task)
+        mean = float(np.mean(pieces))
+        done = replace(done, seconds=seconds, retrain_seconds=mean, peak_bytes=memory.bytes)
+    try:
+        state = _accepted(unlearned, task).state_dict()
+    except Exception as error:
+        return done.failed(error)
+    return replace(done, state={name: values.cpu() for name, values in state.items()})
 
 
 def _accepted(unlearned: object, task: Task) -> nn.Module:
@@ -247,7 +276,7 @@ def time_retrain(models: References, split: ForgetSplit) -> float:
     All steps of a retrain cost the same, so a piece of at least 20 steps and 0.15 s stands for the whole.
     """
     task = models.task
-    rows = task.training_rows(np.setdiff1d(task.train, split.forget))
+    rows = task.training_rows(np.setdiff1d(task.train, split.unseen))
     total = training.steps_of(task.recipe, len(rows))
 
     def piece(steps: int) -> float:
@@ -259,88 +288,3 @@ def time_retrain(models: References, split: ForgetSplit) -> float:
 
     steps = max(PIECE_STEPS, int(PIECE_SECONDS / piece(5)))
     return piece(steps) * total
-
-
-# What came out
-
-
-def gather(cell: Cell, models: References, split: ForgetSplit, result: Result) -> Evidence:
-    """Evaluate the unlearned model beside the references.
-
-    Raises:
-        DivergedError: a prediction is not finite.
-    """
-    task, seeds = models.task, cell.protocol.reference_seeds
-    assert result.unlearned is not None
-    outputs = references.outputs_of(result.unlearned, task)
-    if not (np.isfinite(outputs.train).all() and np.isfinite(outputs.test).all()):
-        raise DivergedError("predictions are not finite")
-    reference = partial(models.evidence, split_name=cell.split)
-    return Evidence(
-        targets=references.targets_of(task, split),
-        scale=float(np.mean(task.scale)),
-        unlearned=references.evidence_of(outputs, task, split),
-        original=reference(cell.seed, retrained=False),
-        retrained=reference(cell.seed, retrained=True),
-        originals=[reference(seed, retrained=False) for seed in seeds],
-        retrains=[reference(seed, retrained=True) for seed in seeds],
-        seed=cell.seed,
-        relearning=relearn(cell, models, split, result.unlearned),
-    )
-
-
-RELEARN_STEPS, RELEARN_ROWS, RELEARN_RATE = 60, 128, 0.3
-
-
-def relearn(
-    cell: Cell, models: References, split: ForgetSplit, unlearned: nn.Module
-) -> dict[str, list[float]]:
-    """Return the curves that the AIN is read from: forget error over the original's after each relearning step.
-
-    Copies of the unlearned and the retrained model are trained on forget rows at 0.3 of the recipe's learning rate,
-    in the same order, for at most 60 steps; the error is the MAE on at most 128 forget rows. (At the full rate the
-    first steps wreck every model, and on all training rows few models relearn within 200 steps: the ratio would
-    then only measure the cap.)
-    """
-    task = models.task
-    rows = task.training_rows(split.forget)
-    probe = rows.take(torch.arange(min(RELEARN_ROWS, len(rows)), device=task.device))
-
-    def error(model: nn.Module) -> float:
-        return float((training.predict(model, probe.inputs)[0] - probe.targets).abs().mean())
-
-    @cache
-    def base() -> float:
-        return error(models.model(cell.seed))
-
-    def curve(model: nn.Module) -> list[float]:
-        size = training.batch_size_of(task.recipe, len(rows))
-        generator = torch.Generator().manual_seed(seed_of("relearn", task.name, split.name, cell.seed))
-        optimiser = torch.optim.Adam(model.parameters(), RELEARN_RATE * task.recipe.learning_rate)
-        loss, values = training.loss_of(task.recipe), [error(model) / base()]
-        training.train_without_noise(model)
-        for inputs, targets, _ in training.shuffled(rows, size, RELEARN_STEPS, generator):
-            optimiser.zero_grad()
-            loss(model(*inputs), targets).backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            values.append(error(model) / base())
-            if values[-1] <= metrics.RELEARN_MARGIN:
-                break
-        return values
-
-    if base() <= 0:
-        return {}
-    copy = task.new_network(0)
-    copy.load_state_dict(unlearned.state_dict())
-    facts = {"relearn": [RELEARN_STEPS, RELEARN_ROWS, RELEARN_RATE], "split": split.hash, "seed": cell.seed}
-    facts |= {
-        "task": task.name,
-        "content": task.content_hash,
-        "device": task.device.type,
-        "torch": torch.__version__,
-    }
-    stored = models.store.load(facts)
-    if stored is None:
-        stored = {"retrained": torch.tensor(curve(models.model(cell.seed, split)), dtype=torch.float64)}
-        models.store.save(facts, stored)
-    return {"unlearned": curve(copy), "retrained": stored["retrained"].tolist()}

@@ -233,6 +233,8 @@ class ForgetSplit:
         forget: row indices of the dataset, sorted, a subset of its training rows.
         test_forget: test rows of the forget distribution; `test_retain`: of the retain distribution.
         band: the target range (low, high) that is forgotten, for band splits.
+        absent: training rows that neither the original nor the retrained model of this split has seen: in the pool
+            design, the half of the audit pool that belongs to the partner model.
     """
 
     name: str
@@ -242,11 +244,18 @@ class ForgetSplit:
     test_retain: Indices
     validation: Indices
     band: tuple[float, float] | None = None
+    absent: Indices = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    @property
+    def unseen(self) -> Indices:
+        """Training rows that the retrained model has not seen: forget and absent ones, sorted."""
+        return np.union1d(self.forget, self.absent)
 
     @property
     def hash(self) -> str:
         """Hash of all row indices: part of the identity of every result."""
-        return hash_of(self.forget, self.test_forget, self.test_retain, self.validation)
+        absent = [self.absent] if len(self.absent) else []
+        return hash_of(self.forget, self.test_forget, self.test_retain, self.validation, *absent)
 
 
 def hash_of(*rows: Indices) -> str:

@@ -6,6 +6,7 @@ indices are part of every result's identity, so that nobody can compare results 
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -133,3 +134,31 @@ def make(
     if not len(parts[1]) or not len(parts[2]):
         raise BenchmarkError(f"split {name!r} of task {task!r} leaves no test or validation row to retain.")
     return ForgetSplit(name, kind, forget, *parts, interval)
+
+
+def member(pool: ForgetSplit, model: int, *, task: str) -> ForgetSplit:
+    """Return the forget split of one model in the pool design (complementary pairs).
+
+    The forget rows of `pool` are an audit pool. For the pair of models (2j, 2j + 1) a random half of the pool goes to
+    2j and the rest to 2j + 1: the model is trained on its half beside all other rows, and is then to forget it. Every
+    row of the pool is so forgotten by half of the models and never seen by the others, and one ensemble retrained
+    without the whole pool is the reference of all of them.
+
+    Args:
+        pool: a split whose forget rows are the pool.
+        model: number of the model, 0, 1, 2, ...
+        task: name of the task.
+
+    Raises:
+        BenchmarkError: the pool has fewer than two rows.
+    """
+    if len(pool.forget) < 2:
+        raise BenchmarkError(
+            f"pool {pool.name!r} of task {task!r} has {len(pool.forget)} rows, expected at least 2."
+        )
+    rng = np.random.default_rng(seed_of("pool", task, pool.name, model // 2))
+    order = rng.permutation(pool.forget)
+    half = (len(order) + 1) // 2
+    parts = [np.sort(order[:half]), np.sort(order[half:])]
+    mine, partners = parts if model % 2 == 0 else parts[::-1]
+    return replace(pool, forget=mine, absent=partners)

@@ -260,7 +260,7 @@ def test_ridge_retrain_is_the_closed_form(
     task, cut = there.task, there.make_split(split)
     retain = task.training_rows(np.setdiff1d(task.train, cut.forget))
     weight, bias = closed_form(retain.inputs[0].numpy(), retain.targets.numpy(), task.recipe.weight_decay)
-    state = there.state(0, cut)
+    state = there.state(0, cut.unseen)
     np.testing.assert_allclose(state["head.weight"].numpy(), weight, atol=1e-6)
     np.testing.assert_allclose(state["head.bias"].numpy(), bias, atol=1e-6)
     record = ridge["retrain", split]

@@ -244,3 +244,36 @@ def test_seed_of(parts: list[object]) -> None:
     assert 0 <= seed < 2**63
     assert seed == splits.seed_of(*parts)
     assert seed != splits.seed_of(*parts, "more")
+
+
+# The pool design
+
+
+def pool_of(rows: int = 60) -> ForgetSplit:
+    return make(dataset(), kind="random", fraction=0.5)
+
+
+@given(st.integers(0, 40))
+def test_partners_share_the_pool(pair: int) -> None:
+    pool = pool_of()
+    first, second = (splits.member(pool, model, task="t") for model in (2 * pair, 2 * pair + 1))
+    np.testing.assert_array_equal(first.forget, second.absent)
+    np.testing.assert_array_equal(first.absent, second.forget)
+    for one in (first, second):
+        assert len(np.intersect1d(one.forget, one.absent)) == 0
+        np.testing.assert_array_equal(one.unseen, pool.forget)
+        assert abs(len(one.forget) - len(one.absent)) <= 1
+    assert first.hash != second.hash
+
+
+def test_pairs_halve_the_pool_differently_and_the_same_on_every_call() -> None:
+    pool = pool_of()
+    halves = [tuple(splits.member(pool, model, task="t").forget) for model in range(0, 20, 2)]
+    assert len(set(halves)) == 10
+    assert halves == [tuple(splits.member(pool, model, task="t").forget) for model in range(0, 20, 2)]
+
+
+def test_a_pool_of_one_row() -> None:
+    pool = pool_of()
+    with pytest.raises(BenchmarkError, match="at least 2"):
+        splits.member(replace(pool, forget=pool.forget[:1]), 0, task="t")

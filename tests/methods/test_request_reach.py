@@ -157,8 +157,8 @@ def engine_request(models: References) -> Any:
 
 def test_the_engine_s_request_reaches_no_test_row_and_no_retrained_model(models: References) -> None:
     split = models.make_split("random")
-    retrained = models.state(0, split)
-    models.outputs(0, split)  # as in a run: what the metrics need is in memory
+    retrained = models.state(0, split.unseen)
+    models.outputs(0, split.unseen)  # as in a run: what the metrics need is in memory
     request = engine_request(models)
     assert leaks(request, retrained) == []
     kinds = {type(thing) for _, thing in walk(request)}
@@ -230,7 +230,7 @@ def attribute(secret: Any) -> Callable[[int], Any]:
 )
 @pytest.mark.parametrize("what", ["test rows", "retrained weights"])
 def test_planted_leak_is_found(models: References, hide: Callable[[Any], Any], what: str) -> None:
-    weights = models.state(0, models.make_split("random"))
+    weights = models.state(0, models.make_split("random").unseen)
     rows = models.task.inputs(models.task.test)[0]
     secret = rows if what == "test rows" else weights["blocks.0.0.weight"]
     request = replace(engine_request(models), factory=hide(secret))
@@ -243,8 +243,8 @@ def test_planted_task_and_hook_are_found(models: References) -> None:
     assert leaks(request)
     request = engine_request(models)
     model, weights = (
-        models.model(0, models.make_split("random")),
-        models.state(0, models.make_split("random")),
+        models.model(0, models.make_split("random").unseen),
+        models.state(0, models.make_split("random").unseen),
     )
     assert leaks(request, weights) == []
     request.model.register_forward_hook(lambda *_: model.eval() and None)
