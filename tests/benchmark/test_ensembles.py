@@ -84,11 +84,13 @@ def test_doing_nothing_scores_nothing(
     zero = [found[name] for name in ("s_forget", "s_weights", "score", "rnc")]
     assert zero == pytest.approx([0.0] * 4, abs=1e-9)
     assert [found["probe_recovery"], found["r_idi"]] == pytest.approx([1.0, 1.0])
-    assert found["tv"] == found["tv_none"] > 1.5 * found["tv_null"]
+    assert found["tv"] == pytest.approx(found["tv_none"])
+    assert found["tv"] > 1.5 * found["tv_null"]
     assert found["permutation_p"] < 0.05
     if references.pool:
         assert found["s_privacy"] == pytest.approx(0.0, abs=1e-9)
-        assert found["u_lira_auc"] == found["u_lira_none"] > 0.8
+        assert found["u_lira_auc"] == pytest.approx(found["u_lira_none"])
+        assert found["u_lira_auc"] > 0.8
         assert found["residual_memory"] > 0.3
 
 
