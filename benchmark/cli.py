@@ -277,8 +277,27 @@ def missing(
 @app.command()
 def check(
     results: Annotated[Path, typer.Option(help="Folder of a run.")] = Path("results/quick"),
+    gates: Annotated[
+        bool, typer.Option("--gates", help="Measure the admission gates instead; trains ensembles.")
+    ] = False,
+    suite: Suite = "quick",
+    task: Tasks = None,
+    split: Splits = None,
+    size: Annotated[int, typer.Option(help="With --gates: models of each kind.")] = 16,
+    device: Device = "auto",
+    jobs: Annotated[int | None, typer.Option(help="With --gates: processes [default: one a core].")] = None,
+    cache: CacheFolder = None,
+    as_json: Json = False,
 ) -> None:
-    """Check the records of a run: schema, names, protocol, and that each was made by the method file that is here."""
+    """Check the records of a run: schema, names, protocol, and that each was made by the method file that is here.
+
+    With --gates: whether each task and forget split can be scored at all (something to forget, a model that is worth
+    something, no conflict between use and closeness), measured on ensembles of original and retrained models.
+    """
+    if gates:
+        return _check_gates(
+            suite, task or [], split or [], size, device, jobs or os.cpu_count() or 1, cache, as_json
+        )
     from regunlearn.benchmark import grid
     from regunlearn.benchmark.records import read_all
 
@@ -348,6 +367,58 @@ def explain(
         raise UsageError(f"name a metric, or --write FILE for all. Known: {', '.join(METRICS)}.")
     else:
         print(words.explain(metric, read_all(results) if (results / "records").is_dir() else []))
+
+
+def _check_gates(
+    suite: str,
+    task: list[str],
+    split: list[str],
+    size: int,
+    device: str,
+    jobs: int,
+    cache: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure the admission gates on ensembles, print them, and end with exit code 1 if one fails."""
+    from regunlearn.benchmark import grid
+
+    protocol = grid.narrow(grid.of_suite(suite), tasks=task, splits=split)
+    if size < 4 or size % 2:
+        raise UsageError(f"--size {size}: expected an even number, at least 4.")
+    _log(False)
+    from regunlearn.benchmark import engine, runner
+    from regunlearn.benchmark import gates as measured
+    from regunlearn.benchmark.display import Bars
+
+    settings, catalogue = _settings(cache, device, 1, False, None), registry.discover("task")
+    designs = [
+        engine.Design(name, one, size, catalogue.get(name).fact("splits")[one].get("kind", one) == "random")
+        for name in sorted(protocol.splits)
+        for one in sorted(protocol.splits[name])
+    ]
+    with Bars() as bars:
+        engine.prepare(designs, settings, jobs=jobs, progress=bars)
+    rows = [
+        {
+            "task": design.task,
+            "split": design.split,
+            "design": "pool" if design.pool else "fixed set",
+            "gate": gate.name,
+            "what": gate.what,
+            "value": gate.value.estimate,
+            "low": gate.value.low,
+            "high": gate.value.high,
+            "passed": gate.passed,
+        }
+        for design in designs
+        for gate in measured.gates(runner.open_ensembles(*design, settings))
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    else:
+        _print_table([{k: f"{v:.3g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows])
+    if not all(row["passed"] for row in rows):
+        raise typer.Exit(1)
 
 
 def _cells(

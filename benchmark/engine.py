@@ -15,6 +15,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from regunlearn.benchmark import grid, machine, runner
 from regunlearn.benchmark.atomic import sweep, write_text
+from regunlearn.benchmark.ensembles import Role
 from regunlearn.benchmark.errors import BenchmarkError
 from regunlearn.benchmark.grid import Cell
 from regunlearn.benchmark.records import Record, Store
@@ -71,6 +72,15 @@ class Reference(NamedTuple):
     task: str
     split: str | None
     seed: int
+
+
+class Design(NamedTuple):
+    """An ensemble of each kind for a task and forget split: how many models, and whether by the pool design."""
+
+    task: str
+    split: str
+    size: int
+    pool: bool
 
 
 def run(
@@ -185,6 +195,36 @@ def _train_reference(reference: Reference, settings: Settings) -> dict[str, str]
     except ReferenceDivergedError as error:
         return {reference.task: str(error)}
     return {}
+
+
+class Sight(NamedTuple):
+    """A reference model to be trained and looked at: one of an ensemble."""
+
+    task: str
+    split: str
+    size: int
+    pool: bool
+    role: Role
+    seed: int
+
+
+def prepare(
+    designs: Sequence[Design], settings: Settings, *, jobs: int, progress: Progress | None = None
+) -> None:
+    """Train and look at every model of some ensembles, in parallel; what is in the cache is kept."""
+    progress = progress or Silent()
+    roles: tuple[Role, ...] = ("original", "retrained")
+    sights = [
+        Sight(*design, role, seed) for design in designs for role in roles for seed in range(design.size)
+    ]
+    progress.start("training ensembles", len(sights))
+    for _ in _spread(_look, sights, settings, jobs):
+        progress.step("training ensembles")
+
+
+def _look(sight: Sight, settings: Settings) -> None:
+    design = runner.open_ensembles(sight.task, sight.split, sight.size, sight.pool, settings)
+    design.view(sight.role, sight.seed)
 
 
 TIMED_TOGETHER = 12

@@ -23,6 +23,7 @@ from regunlearn.benchmark.cost import (
     time_limit,
     timed,
 )
+from regunlearn.benchmark.ensembles import Ensembles
 from regunlearn.benchmark.errors import BenchmarkError
 from regunlearn.benchmark.grid import Cell
 from regunlearn.benchmark.isolation import isolated
@@ -68,6 +69,12 @@ def open_task(name: str, settings: Settings) -> References:
     torch.set_num_threads(settings.threads)
     task = tasks.load(name, tasks.resolve_device(settings.device))
     return References(task, Cache(settings.cache))
+
+
+@cache
+def open_ensembles(task: str, split: str, size: int, pool: bool, settings: Settings) -> Ensembles:
+    """Return the ensembles of a task and forget split; kept for the life of the process."""
+    return Ensembles(open_task(task, settings), split, size, pool=pool)
 
 
 def identity(cell: Cell, settings: Settings) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """Ensembles by both designs, and the scores taken from them: the anchors stand where they must."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from regunlearn.benchmark import tasks
+from regunlearn.benchmark import gates, tasks
 from regunlearn.benchmark.assess import assess
 from regunlearn.benchmark.cache import Cache
 from regunlearn.benchmark.ensembles import Ensemble, Ensembles, view_of
@@ -120,3 +121,32 @@ def test_privacy_is_scored_in_a_pool_only(
     scores: Mapping[str, Mapping[str, float]], references: Ensembles
 ) -> None:
     assert ("s_privacy" in scores["retrain"]) == references.pool
+
+
+# Gates
+
+
+def test_the_smoke_task_passes_its_gates(
+    references: Ensembles, scores: Mapping[str, Mapping[str, float]]
+) -> None:
+    found = gates.gates(references)
+    assert [gate.name for gate in found] == ["G1", "G1", "G2", "G3", "G4", "G5"]
+    dsr = found[0].value
+    assert dsr.estimate == pytest.approx(scores["original"]["dsr"])
+    assert dsr.low < dsr.estimate < dsr.high
+    assert found[3].value.estimate == pytest.approx(scores["original"]["utility_ratio"])
+    by_name = {gate.what: gate.passed for gate in found}
+    assert by_name.pop("TV of originals / of retrained models") is False  # the null is large with 8 models
+    assert all(by_name.values())
+
+
+def test_twins_are_found(models: References) -> None:
+    task = models.task
+    split = models.make_split("band")
+    images = task.dataset.inputs["images"].copy()
+    retain = np.setdiff1d(task.train, split.forget)
+    images[split.forget[:3]] = images[retain[:3]]
+    planted = replace(task, dataset=replace(task.dataset, inputs={"images": images}))
+    doubled = Ensembles(References(planted, models.store), "band", SIZE, pool=False)
+    assert gates.twins(doubled) == 3
+    assert gates.twins(Ensembles(models, "band", SIZE, pool=False)) == 0
