@@ -4,13 +4,15 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from regunlearn.benchmark import grid, machine, runner
@@ -117,17 +119,19 @@ def run(
     missing = _missing_references(todo, settings)
     progress.start("training reference models", len(missing))
     diverged: dict[str, str] = {}
-    for trouble in _spread(_train_reference, missing, settings, jobs):
-        diverged |= trouble
-        progress.step("training reference models")
+    with closing(_spread(_train_reference, missing, settings, jobs)) as trained:
+        for trouble in trained:
+            diverged |= trouble
+            progress.step("training reference models")
     outcome.troubles += [f"task {task} left out. {diverged[task]}" for task in sorted(diverged)]
     todo = [cell for cell in todo if cell.task not in diverged]
     progress.start("running methods", len(todo))
     run_all = _run_timed if settings.timed else partial(_spread, runner.run_cell)
-    for record in run_all(todo, settings, jobs):
-        store.add(record)
-        outcome.done.append(record)
-        progress.step("running methods")
+    with closing(run_all(todo, settings, jobs)) as records:
+        for record in records:
+            store.add(record)
+            outcome.done.append(record)
+            progress.step("running methods")
     return outcome
 
 
@@ -218,8 +222,9 @@ def prepare(
         Sight(*design, role, seed) for design in designs for role in roles for seed in range(design.size)
     ]
     progress.start("training ensembles", len(sights))
-    for _ in _spread(_look, sights, settings, jobs):
-        progress.step("training ensembles")
+    with closing(_spread(_look, sights, settings, jobs)) as seen:
+        for _ in seen:
+            progress.step("training ensembles")
 
 
 def _look(sight: Sight, settings: Settings) -> None:
@@ -231,7 +236,7 @@ TIMED_TOGETHER = 12
 """Cells of a timed run whose methods are called one after the other before they are evaluated in parallel."""
 
 
-def _run_timed(cells: Sequence[Cell], settings: Settings, jobs: int) -> Iterator[Record]:
+def _run_timed(cells: Sequence[Cell], settings: Settings, jobs: int) -> Generator[Record, None, None]:
     """Yield records of methods called alone on the machine, and evaluated on all processes while no clock runs."""
     for start in range(0, len(cells), TIMED_TOGETHER):
         tried = [runner.attempt(cell, settings) for cell in cells[start : start + TIMED_TOGETHER]]
@@ -240,7 +245,7 @@ def _run_timed(cells: Sequence[Cell], settings: Settings, jobs: int) -> Iterator
 
 def _spread(
     function: Callable[[Any, Settings], Any], items: Sequence[Any], settings: Settings, jobs: int
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     """Yield the function's results as they come, from this process or from several."""
     if jobs == 1 or len(items) < 2:
         for item in items:
@@ -252,11 +257,16 @@ def _spread(
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "[0-9]+ tasks which were still being processed", UserWarning)
             yield from pool(delayed(function)(item, settings) for item in items)
-    except TerminatedWorkerError as error:
-        raise BenchmarkError(
-            "a worker process ended abruptly (killed, or out of memory). All records finished before that are kept. "
-            "Run the same command again; use fewer --jobs if memory is short."
-        ) from error
+    except (
+        BaseException
+    ) as error:  # an interrupt and a closed generator too: nobody waits for what is under way
+        get_reusable_executor().shutdown(wait=False, kill_workers=True)
+        if isinstance(error, TerminatedWorkerError):
+            raise BenchmarkError(
+                "a worker process ended abruptly (killed, or out of memory). All records finished before that are "
+                "kept. Run the same command again; use fewer --jobs if memory is short."
+            ) from error
+        raise
 
 
 def _save_machine(folder: Path) -> None:
