@@ -316,6 +316,8 @@ def test_interrupting_a_run_says_that_it_goes_on(tmp_path: Path, cache: Path) ->
         text=True,
         env={**os.environ, "REGUNLEARN_CACHE": str(cache)},
         start_new_session=True,
+        # a shell that puts the tests in the background has them ignore interrupts, and so would the command
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         end = time.monotonic() + 60
