@@ -25,6 +25,9 @@ data_app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 
+WIDE = 200
+"""Columns of a listing that is not printed on a terminal, which would fold it at 80."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Suite = Annotated[str, typer.Option(help="Named set of tasks: smoke, quick or paper.")]
 Tasks = Annotated[list[str] | None, typer.Option("--task", help="Only this task; may be repeated.")]
@@ -150,7 +153,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(Text(_cell(row[name])) for name in columns))
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
 
 
 def _cell(value: Any) -> str:
@@ -416,7 +419,8 @@ def _check_gates(
     if as_json:
         print(json.dumps(rows, indent=2))
     else:
-        _print_table([{k: f"{v:.3g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows])
+        shown = [{k: f"{v:.3g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+        _print_table([{**row, "passed": "yes" if row["passed"] else "no"} for row in shown])
     if not all(row["passed"] for row in rows):
         raise typer.Exit(1)
 
