@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +30,7 @@ WIDE = 200
 """Columns of a listing that is not printed on a terminal, which would fold it at 80."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Suite = Annotated[str, typer.Option(help="Named set of tasks: smoke, quick or paper.")]
+Suite = Annotated[str, typer.Option(help="Named set of tasks: smoke, quick, paper or dev.")]
 Tasks = Annotated[list[str] | None, typer.Option("--task", help="Only this task; may be repeated.")]
 Splits = Annotated[list[str] | None, typer.Option("--split", help="Only this forget split; may be repeated.")]
 Methods = Annotated[list[str] | None, typer.Option("--method", help="Only this method; may be repeated.")]
@@ -38,6 +39,12 @@ Seeds = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Folder = Annotated[Path | None, typer.Option("--out", help="Folder of the run [default: runs/SUITE].")]
+ProtocolName = Annotated[
+    str | None,
+    typer.Option(
+        help="Ensembles of this protocol (results/NAME) instead of a suite's single models, e.g. v1."
+    ),
+]
 CacheFolder = Annotated[
     Path | None, typer.Option("--cache", help="Folder of checkpoints [env: REGUNLEARN_CACHE].")
 ]
@@ -87,6 +94,7 @@ def _methods() -> Listing:
             "sentinel": card.fact("sentinel") or None,
             "cheat": card.fact("cheat") or None,
             "hyperparameters": dict(card.hyperparameters),
+            "search": dict(card.fact("search", {})),
             "summary": card.summary,
         }
         for card in catalogue.cards.values()
@@ -134,10 +142,19 @@ def _splits() -> Listing:
 
 
 def _metrics() -> Listing:
-    from regunlearn.benchmark.metrics import METRICS
+    from regunlearn.benchmark.glossary import columns, everything
 
-    fields = ("name", "label", "unit", "better", "tab", "formula", "source")
-    return [{field: getattr(entry, field) for field in fields} for entry in METRICS.values()], {}
+    fields = ("label", "unit", "better", "tab", "formula", "source")
+    rows = [
+        {
+            "name": entry.name,
+            "of": of,
+            **{field: getattr(entry, field, None) for field in fields},
+            "columns": list(columns(entry)),
+        }
+        for of, entry in everything()
+    ]
+    return rows, {}
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
@@ -146,9 +163,8 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     from rich.text import Text
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    columns = [
-        name for name in (rows[0] if rows else {}) if name not in ("hyperparameters", "recipe", "formula")
-    ]
+    hidden = ("hyperparameters", "search", "recipe", "formula", "columns")
+    columns = [name for name in (rows[0] if rows else {}) if name not in hidden]
     for name in columns:
         table.add_column(name, overflow="fold")
     for row in rows:
@@ -217,6 +233,7 @@ def run(
     method: Methods = None,
     seeds: Seeds = None,
     out: Folder = None,
+    protocol: ProtocolName = None,
     device: Device = "auto",
     jobs: Annotated[int | None, typer.Option(help="Processes [default: one a core].")] = None,
     threads: Annotated[int, typer.Option(help="Processor threads of one cell.")] = 1,
@@ -229,14 +246,14 @@ def run(
     verbose: Annotated[bool, typer.Option("--verbose", help="Show why cells failed.")] = False,
 ) -> None:
     """Run methods on tasks and forget splits; finished cells are kept, a killed run goes on where it was."""
-    cells, folder = _cells(suite, task, split, method, seeds, out, methods)
+    cells, folder = _cells(suite, task, split, method, seeds, out, methods, protocol)
     if threads < 1 or (jobs is not None and jobs < 1):
         raise UsageError("--jobs and --threads must be at least 1.")
     _log(verbose)
     from regunlearn.benchmark import engine
     from regunlearn.benchmark.display import Bars
 
-    settings = _settings(cache, device, threads, timed, methods)
+    settings = _settings(cache, device, threads, timed, methods, _home(protocol))
     with Bars() as bars:
         workers = jobs or max(1, (os.cpu_count() or 1) // threads)
         outcome = engine.run(cells, settings, folder, jobs=workers, again=again, progress=bars)
@@ -249,6 +266,47 @@ def run(
 
 
 @app.command()
+def tune(
+    method: Annotated[str, typer.Argument(help="Name of the method.")],
+    points: Annotated[int, typer.Option(help="Points of its search space to measure.")] = 20,
+    budget: Annotated[
+        float, typer.Option(help="Most gradient passes of a run, as a share of a retrain's.")
+    ] = 0.1,
+    protocol: Annotated[str, typer.Option(help="The choice is for this protocol.")] = "v1",
+    out: Annotated[
+        Path | None, typer.Option(help="File to write [default: results/PROTOCOL/tuned/METHOD.json].")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(help="Processes [default: one a core].")] = None,
+    device: Device = "auto",
+    cache: CacheFolder = None,
+    methods: MethodFolder = None,
+) -> None:
+    """Choose a method's hyperparameters on the dev tasks, whose rows no scored task has; a killed tuning goes on."""
+    card = registry.discover("method", methods).get(method)
+    if jobs is not None and jobs < 1:
+        raise UsageError("--jobs must be at least 1.")
+    rules = Path("results") / protocol / "protocol.toml"
+    if out is None and not rules.is_file():
+        raise UnknownName(
+            "protocol", protocol, [p.parent.name for p in Path("results").glob("*/protocol.toml")]
+        )
+    _log(False)
+    from regunlearn.benchmark import selection, tuning
+    from regunlearn.benchmark.display import Bars
+
+    settings = _settings(cache, device, 1, False, methods)
+    folder = Path("runs") / "tune" / card.name / f"budget-{budget:g}"
+    with Bars() as bars:
+        workers = jobs or os.cpu_count() or 1
+        found = tuning.tune(card, settings, folder, points=points, budget=budget, jobs=workers, progress=bars)
+    _print_table(selection.table(found))
+    print("\n".join(selection.notes(found)))
+    target = out or rules.with_name("tuned") / f"{card.name}.json"
+    selection.write(found, target)
+    print(f"written to {target}")
+
+
+@app.command()
 def missing(
     suite: Suite = "quick",
     task: Tasks = None,
@@ -256,16 +314,18 @@ def missing(
     method: Methods = None,
     seeds: Seeds = None,
     out: Folder = None,
+    protocol: ProtocolName = None,
     device: Device = "auto",
     cache: CacheFolder = None,
     as_json: Json = False,
 ) -> None:
     """Show the cells that have no record, or one of another version of method, task or split. Exit code 1 if any."""
-    cells, folder = _cells(suite, task, split, method, seeds, out, None)
+    cells, folder = _cells(suite, task, split, method, seeds, out, None, protocol)
     from regunlearn.benchmark import engine
 
     absent = [
-        cell.key._asdict() for cell in engine.missing(cells, _settings(cache, device, 1, False, None), folder)
+        cell.key._asdict()
+        for cell in engine.missing(cells, _settings(cache, device, 1, False, None, _home(protocol)), folder)
     ]
     if as_json:
         print(json.dumps(absent, indent=2))
@@ -286,7 +346,13 @@ def check(
     suite: Suite = "quick",
     task: Tasks = None,
     split: Splits = None,
-    size: Annotated[int, typer.Option(help="With --gates: models of each kind.")] = 16,
+    protocol: Annotated[
+        str | None, typer.Option(help="With --gates: the ensembles of this protocol, e.g. v1.")
+    ] = None,
+    size: Annotated[int, typer.Option(help="With --gates and --suite: models of each kind.")] = 16,
+    write: Annotated[
+        bool, typer.Option("--write", help="With --gates and --protocol: keep them in its gates.json.")
+    ] = False,
     device: Device = "auto",
     jobs: Annotated[int | None, typer.Option(help="With --gates: processes [default: one a core].")] = None,
     cache: CacheFolder = None,
@@ -297,21 +363,27 @@ def check(
     With --gates: whether each task and forget split can be scored at all (something to forget, a model that is worth
     something, no conflict between use and closeness), measured on ensembles of original and retrained models.
     """
-    if gates:
-        return _check_gates(
-            suite, task or [], split or [], size, device, jobs or os.cpu_count() or 1, cache, as_json
-        )
     from regunlearn.benchmark import grid
+
+    if gates:
+        if protocol:
+            whole, home = grid.of_name(protocol)
+            chosen = grid.narrow(whole, tasks=task or (), splits=split or ())
+        else:
+            chosen = grid.narrow(grid.of_suite(suite), tasks=task or (), splits=split or ())
+            chosen, home = grid.of_ensembles(chosen, size), None
+        workers = jobs or os.cpu_count() or 1
+        return _check_gates(chosen, home, write, device, workers, cache, as_json)
     from regunlearn.benchmark.records import read_all
 
-    records, protocol = read_all(results), grid.load(results)
+    records, rules = read_all(results), grid.load(results)
     catalogue = registry.discover("method")
     found: dict[tuple[str, str], list[Any]] = {}
     for record in records:
         card, problem = catalogue.cards.get(record.method), None
-        if record.protocol != protocol.name:
-            problem = f"of protocol {record.protocol!r}, expected {protocol.name!r}. Remove them."
-        elif record.split not in protocol.splits.get(record.task, ()) or record.seed not in protocol.seeds:
+        if record.protocol != rules.name:
+            problem = f"of protocol {record.protocol!r}, expected {rules.name!r}. Remove them."
+        elif record.split not in rules.splits.get(record.task, ()) or record.seed not in rules.seeds:
             problem = "not in the grid of protocol.toml. Remove them."
         elif card is None:
             problem = "of a method that is not there. Add its file or remove them."
@@ -327,6 +399,41 @@ def check(
         f"{len(records)} records of {len({record.method for record in records})} methods, {len(problems)} problems"
     )
     _report(problems)
+
+
+@app.command("verify-references")
+def verify_references(
+    protocol: Annotated[str, typer.Option(help="Protocol that ships reference models.")] = "v1",
+    task: Tasks = None,
+    split: Splits = None,
+    models: Annotated[int, typer.Option(help="Models of each kind, task and split to train again.")] = 1,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Train some of the shipped reference models again and compare their predictions. Exit code 1 if one differs."""
+    from dataclasses import asdict
+
+    from regunlearn.benchmark import grid
+
+    rules, folder = grid.of_name(protocol)
+    chosen = grid.narrow(rules, tasks=task or (), splits=split or ())
+    if models < 1 or any(models > min(chosen.ensembles[name]) for name in chosen.splits):
+        raise UsageError(f"--models {models}: expected at least 1, and no more than the ensembles have.")
+    from regunlearn.benchmark import verification
+
+    settings = _settings(None, device, 1, False, None, folder)
+    found = list(verification.verify(chosen.designs(), settings, models))
+    if as_json:
+        print(json.dumps([{**asdict(one), "passed": one.passed} for one in found], indent=2))
+    else:
+        words = [
+            {**asdict(one), "drift": f"{one.drift:.3g}", "passed": "yes" if one.passed else "no"}
+            for one in found
+        ]
+        _print_table(words)
+        print(f"{sum(one.identical for one in found)} of {len(found)} models identical")
+    if not all(one.passed for one in found):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -351,71 +458,52 @@ def leaderboard(
 @app.command()
 def explain(
     metric: Annotated[str | None, typer.Argument(help="Name of a metric.")] = None,
-    results: Annotated[Path, typer.Option(help="Folder of a run, for the measured anchors.")] = Path(
-        "results/quick"
-    ),
+    results: Annotated[
+        Path, typer.Option(help="Folder of a run, for the measured anchors; v1 and stress beside it too.")
+    ] = Path("results/quick"),
     write: Annotated[Path | None, typer.Option(help="Write the page of all metrics to this file.")] = None,
 ) -> None:
     """Say what a metric means: formula, direction, null, what doing nothing gets, source, how it can be fooled."""
     import importlib
 
-    from regunlearn.benchmark.metrics import METRICS
-    from regunlearn.benchmark.records import read_all
+    from regunlearn.benchmark.glossary import everything
 
     words = importlib.import_module("regunlearn.leaderboard.explain")
     if write is not None:
         words.write(write, results)
-        print(f"{len(METRICS)} metrics written to {write}")
+        print(f"{len(list(everything()))} metrics written to {write}")
     elif metric is None:
-        raise UsageError(f"name a metric, or --write FILE for all. Known: {', '.join(METRICS)}.")
+        known = ", ".join(dict.fromkeys(entry.name for _, entry in everything()))
+        raise UsageError(f"name a metric, or --write FILE for all. Known: {known}.")
     else:
-        print(words.explain(metric, read_all(results) if (results / "records").is_dir() else []))
+        print(words.explain(metric, words.gather(results)))
 
 
 def _check_gates(
-    suite: str,
-    task: list[str],
-    split: list[str],
-    size: int,
+    protocol: Any,
+    folder: Path | None,
+    write: bool,
     device: str,
     jobs: int,
     cache: Path | None,
     as_json: bool,
 ) -> None:
     """Measure the admission gates on ensembles, print them, and end with exit code 1 if one fails."""
-    from regunlearn.benchmark import grid
-
-    protocol = grid.narrow(grid.of_suite(suite), tasks=task, splits=split)
-    if size < 4 or size % 2:
-        raise UsageError(f"--size {size}: expected an even number, at least 4.")
     _log(False)
-    from regunlearn.benchmark import engine, runner
-    from regunlearn.benchmark import gates as measured
+    from regunlearn.benchmark import engine, gates, runner
     from regunlearn.benchmark.display import Bars
 
-    settings, catalogue = _settings(cache, device, 1, False, None), registry.discover("task")
-    designs = [
-        engine.Design(name, one, size, catalogue.get(name).fact("splits")[one].get("kind", one) == "random")
-        for name in sorted(protocol.splits)
-        for one in sorted(protocol.splits[name])
-    ]
+    settings = _settings(cache, device, 1, False, None, folder)
+    designs = protocol.designs()
     with Bars() as bars:
         engine.prepare(designs, settings, jobs=jobs, progress=bars)
     rows = [
-        {
-            "task": design.task,
-            "split": design.split,
-            "design": "pool" if design.pool else "fixed set",
-            "gate": gate.name,
-            "what": gate.what,
-            "value": gate.value.estimate,
-            "low": gate.value.low,
-            "high": gate.value.high,
-            "passed": gate.passed,
-        }
+        row
         for design in designs
-        for gate in measured.gates(runner.open_ensembles(*design, settings))
+        for row in gates.table(design, gates.gates(runner.open_scored(design, settings)))
     ]
+    if folder is not None and write:
+        gates.save(rows, folder)
     if as_json:
         print(json.dumps(rows, indent=2))
     else:
@@ -433,6 +521,7 @@ def _cells(
     seeds: str | None,
     out: Path | None,
     methods: Path | None,
+    protocol: str | None,
 ) -> tuple[list[Any], Path]:
     from regunlearn.benchmark import grid
 
@@ -442,15 +531,39 @@ def _cells(
         numbers = [int(part) for part in seeds.split(",")] if seeds else []
     except ValueError as error:
         raise UsageError(f"--seeds {seeds!r}: expected whole numbers with commas, e.g. 0,1,2.") from error
-    protocol = grid.narrow(grid.of_suite(suite), tasks=task or (), splits=split or (), seeds=numbers)
+    whole, default = (
+        (grid.of_suite(suite), suite) if protocol is None else (grid.of_name(protocol)[0], protocol)
+    )
+    rules = grid.narrow(whole, tasks=task or (), splits=split or (), seeds=numbers)
     catalogue = registry.discover("method", methods)
-    chosen = [catalogue.get(name).name for name in dict.fromkeys(method)] if method else list(catalogue.cards)
+    known = [*catalogue.cards, *rules.configurations]
+    chosen = list(dict.fromkeys(method)) if method else known
+    for name in chosen:
+        if name not in known:
+            raise UnknownName("method", name, known)
     if not chosen:
         raise UsageError(f"no method found in {methods}.")
-    return protocol.cells(chosen), out or Path("runs") / suite
+    cells = rules.cells(chosen)
+    if whole.ensembles:  # the folder is one of the whole protocol, whichever part of it is run
+        cells = [replace(cell, protocol=whole) for cell in cells]
+    return cells, out or Path("runs") / Path(default).name
 
 
-def _settings(cache: Path | None, device: str, threads: int, timed: bool, methods: Path | None) -> Any:
+def _home(protocol: str | None) -> Path | None:
+    """Return the folder of a protocol, which may ship reference models."""
+    from regunlearn.benchmark import grid
+
+    return None if protocol is None else grid.of_name(protocol)[1]
+
+
+def _settings(
+    cache: Path | None,
+    device: str,
+    threads: int,
+    timed: bool,
+    methods: Path | None,
+    references: Path | None = None,
+) -> Any:
     from regunlearn.benchmark.fetch import cache_folder
     from regunlearn.benchmark.runner import Settings
 
@@ -460,6 +573,7 @@ def _settings(cache: Path | None, device: str, threads: int, timed: bool, method
         threads=threads,
         timed=timed,
         methods=methods,
+        references=references,
     )
 
 

@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -15,12 +15,13 @@ from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from regunlearn.benchmark import grid, machine, runner
+from regunlearn.benchmark import ensemble_runner, grid, machine, runner
 from regunlearn.benchmark.atomic import sweep, write_text
+from regunlearn.benchmark.ensemble_runner import Run
 from regunlearn.benchmark.ensembles import Role
 from regunlearn.benchmark.errors import BenchmarkError
-from regunlearn.benchmark.grid import Cell
-from regunlearn.benchmark.records import Record, Store
+from regunlearn.benchmark.grid import Cell, Design
+from regunlearn.benchmark.records import Key, Record, Store
 from regunlearn.benchmark.references import NOTHING, ReferenceDivergedError, References
 from regunlearn.benchmark.runner import Settings
 from regunlearn.benchmark.spec import Indices
@@ -76,15 +77,6 @@ class Reference(NamedTuple):
     seed: int
 
 
-class Design(NamedTuple):
-    """An ensemble of each kind for a task and forget split: how many models, and whether by the pool design."""
-
-    task: str
-    split: str
-    size: int
-    pool: bool
-
-
 def run(
     cells: Sequence[Cell],
     settings: Settings,
@@ -116,7 +108,22 @@ def run(
     cells = _runnable(cells, settings, outcome, jobs, progress)
     todo = [cell for cell in cells if again or not _is_current(cell, settings, store)]
     outcome.kept = len(cells) - len(todo)
-    missing = _missing_references(todo, settings)
+    if cells and cells[0].protocol.ensembles:
+        made = _run_ensembles(todo, settings, jobs, progress)
+    else:
+        made = _run_single(todo, settings, jobs, progress, outcome)
+    with closing(made) as records:
+        for record in records:
+            store.add(record)
+            outcome.done.append(record)
+    return outcome
+
+
+def _run_single(
+    cells: Sequence[Cell], settings: Settings, jobs: int, progress: Progress, outcome: Outcome
+) -> Generator[Record, None, None]:
+    """Yield records of single models: reference models first, then one method call a cell."""
+    missing = _missing_references(cells, settings)
     progress.start("training reference models", len(missing))
     diverged: dict[str, str] = {}
     with closing(_spread(_train_reference, missing, settings, jobs)) as trained:
@@ -124,15 +131,44 @@ def run(
             diverged |= trouble
             progress.step("training reference models")
     outcome.troubles += [f"task {task} left out. {diverged[task]}" for task in sorted(diverged)]
-    todo = [cell for cell in todo if cell.task not in diverged]
-    progress.start("running methods", len(todo))
+    cells = [cell for cell in cells if cell.task not in diverged]
+    progress.start("running methods", len(cells))
     run_all = _run_timed if settings.timed else partial(_spread, runner.run_cell)
-    with closing(run_all(todo, settings, jobs)) as records:
+    with closing(run_all(cells, settings, jobs)) as records:
         for record in records:
-            store.add(record)
-            outcome.done.append(record)
+            yield record
             progress.step("running methods")
-    return outcome
+
+
+def _run_ensembles(
+    cells: Sequence[Cell], settings: Settings, jobs: int, progress: Progress
+) -> Generator[Record, None, None]:
+    """Yield records of ensembles, one task and forget split after the other, so that finished ones are kept."""
+    designs = list(dict.fromkeys(cell.design for cell in cells))
+    prepare(designs, settings, jobs=jobs, progress=progress)
+    progress.start("running methods", sum(cell.design.size for cell in cells))
+    for design in designs:
+        own = [cell for cell in cells if cell.design == design]
+        timed = ensemble_runner.TIMED_SEEDS if settings.timed else 0
+        timings = [
+            [runner.attempt(one, settings) for one in ensemble_runner.seeds_of(cell)[:timed]] for cell in own
+        ]
+        runs: dict[Key, dict[int, Run]] = {replace(cell, seed=0).key: {} for cell in own}
+        wanted = [one for cell in own for one in ensemble_runner.seeds_of(cell)]
+        with closing(_spread(ensemble_runner.unlearn, wanted, settings, jobs)) as done:
+            for run in done:
+                runs[replace(run.cell, seed=0).key][run.cell.seed] = run
+                progress.step("running methods")
+        assembled = [
+            (cell, [found for _, found in sorted(runs[cell.key].items())], timing)
+            for cell, timing in zip(own, timings, strict=True)
+        ]
+        with closing(_spread(_score, assembled, settings, jobs)) as records:
+            yield from records
+
+
+def _score(parts: tuple[Cell, Sequence[Run], Sequence[runner.Attempt]], settings: Settings) -> Record:
+    return ensemble_runner.record(*parts, settings)
 
 
 def missing(cells: Sequence[Cell], settings: Settings, folder: Path) -> list[Cell]:
@@ -145,16 +181,15 @@ def _runnable(
     cells: Sequence[Cell], settings: Settings, outcome: Outcome, jobs: int, progress: Progress
 ) -> list[Cell]:
     """Drop the cells of tasks whose data cannot be had; make splits that need trained models."""
-    pairs = sorted({(cell.task, cell.split) for cell in cells})
+    pairs = {(cell.task, cell.split): cell for cell in reversed(cells)}
     names = sorted({task for task, _ in pairs})
     progress.start("loading data", len(names))
     broken: set[str] = set()
     for name in names:
         try:
-            models = runner.open_task(name, settings)
-            for task, split in pairs:
-                if task == name:
-                    models.make_split(split)
+            for key in sorted(pairs):
+                if key[0] == name:
+                    runner.setting_of(pairs[key], settings)
         except BenchmarkError as error:
             if error.exit_code == 2:
                 raise
@@ -202,14 +237,25 @@ def _train_reference(reference: Reference, settings: Settings) -> dict[str, str]
 
 
 class Sight(NamedTuple):
-    """A reference model to be trained and looked at: one of an ensemble."""
+    """A reference model to be looked at: one of an ensemble."""
 
-    task: str
-    split: str
-    size: int
-    pool: bool
+    design: Design
     role: Role
     seed: int
+
+
+class Batch(NamedTuple):
+    """Reference models that a process trains together, each its seed and the rows to leave out.
+
+    `design` is one of those that need them, and leads to their training rows.
+    """
+
+    design: Design
+    models: Sequence[tuple[int, Indices]]
+
+
+TOGETHER = 32
+"""Most models that one process trains together, so that an interrupt loses little."""
 
 
 def prepare(
@@ -217,19 +263,59 @@ def prepare(
 ) -> None:
     """Train and look at every model of some ensembles, in parallel; what is in the cache is kept."""
     progress = progress or Silent()
-    roles: tuple[Role, ...] = ("original", "retrained")
     sights = [
-        Sight(*design, role, seed) for design in designs for role in roles for seed in range(design.size)
+        Sight(design, role, seed)
+        for design in designs
+        for role, size in runner.open_ensembles(design, settings).sizes.items()
+        for seed in range(size)
     ]
-    progress.start("training ensembles", len(sights))
+    sights = [sight for sight in sights if not _is_seen(sight, settings)]
+    batches = _batches(sights, settings, jobs)
+    progress.start("training ensembles", sum(len(batch.models) for batch in batches))
+    with closing(_spread(_train_batch, batches, settings, jobs)) as trained:
+        for count in trained:
+            for _ in range(count):
+                progress.step("training ensembles")
+    progress.start("looking at ensembles", len(sights))
     with closing(_spread(_look, sights, settings, jobs)) as seen:
         for _ in seen:
-            progress.step("training ensembles")
+            progress.step("looking at ensembles")
+
+
+def _is_seen(sight: Sight, settings: Settings) -> bool:
+    references = runner.open_ensembles(sight.design, settings)
+    return references.facts(sight.role, sight.seed) in references.models.store
+
+
+def _batches(sights: Sequence[Sight], settings: Settings, jobs: int) -> list[Batch]:
+    """Gather the models that are not trained yet: many a process where they are stacked, else one by one."""
+    missing: dict[str, dict[str, tuple[int, Indices]]] = {}
+    designs: dict[str, Design] = {}
+    for sight in sights:
+        references = runner.open_ensembles(sight.design, settings)
+        model = (sight.seed, references.without(sight.role, sight.seed))
+        facts = references.models.facts("model", *model)
+        if facts not in references.models.store:
+            data = references.task.content_hash
+            designs.setdefault(data, sight.design)
+            missing.setdefault(data, {}).setdefault(json.dumps(facts, sort_keys=True), model)
+    batches = []
+    for data, models in missing.items():
+        wanted = sorted(models.values(), key=lambda model: len(model[1]))  # those of equal size together
+        stacked = runner.open_ensembles(designs[data], settings).models.stacked
+        most = min(TOGETHER, -(-len(wanted) // jobs)) if stacked else 1
+        parts = range(0, len(wanted), most)
+        batches += [Batch(designs[data], wanted[start : start + most]) for start in parts]
+    return batches
+
+
+def _train_batch(batch: Batch, settings: Settings) -> int:
+    runner.open_ensembles(batch.design, settings).models.train(batch.models)
+    return len(batch.models)
 
 
 def _look(sight: Sight, settings: Settings) -> None:
-    design = runner.open_ensembles(sight.task, sight.split, sight.size, sight.pool, settings)
-    design.view(sight.role, sight.seed)
+    runner.open_ensembles(sight.design, settings).view(sight.role, sight.seed)
 
 
 TIMED_TOGETHER = 12

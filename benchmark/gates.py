@@ -8,8 +8,10 @@ G4 like with like: original and retrained models take the same epochs in full ba
 G5 no way back: no forget row has an identical twin among the retain rows.
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,10 @@ from numpy.typing import NDArray
 
 from regunlearn.benchmark import composites, membership, training
 from regunlearn.benchmark import distributions as between
+from regunlearn.benchmark.atomic import write_text
 from regunlearn.benchmark.ensembles import Ensembles
 from regunlearn.benchmark.evidence import Array
+from regunlearn.benchmark.grid import Design
 from regunlearn.benchmark.spec import Indices
 from regunlearn.benchmark.statistics import Interval, around, calibrate, jackknife_variance
 
@@ -41,14 +45,49 @@ class Gate:
         return self.least <= self.value.estimate <= self.most
 
 
+FILE = "gates.json"
+
+
+def table(design: Design, found: Sequence[Gate]) -> list[dict[str, Any]]:
+    """Return the gates of a task and forget split as rows of plain values."""
+    return [
+        {
+            "task": design.task,
+            "split": design.split,
+            "design": "pool" if design.pool else "fixed set",
+            "originals": design.size,
+            "retrained": design.retrained,
+            "gate": gate.name,
+            "what": gate.what,
+            "value": gate.value.estimate,
+            "low": gate.value.low,
+            "high": gate.value.high,
+            "least": gate.least,
+            "most": gate.most if np.isfinite(gate.most) else None,
+            "passed": gate.passed,
+        }
+        for gate in found
+    ]
+
+
+def save(rows: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    """Write the rows to `gates.json` of a protocol's folder; those of other tasks and splits stay."""
+    path = folder / FILE
+    fresh = {(row["task"], row["split"]) for row in rows}
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    kept = [row for row in before if (row["task"], row["split"]) not in fresh]
+    rounded = [{k: float(f"{v:.7g}") if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+    ordered = sorted([*kept, *rounded], key=lambda row: (row["task"], row["split"]))
+    write_text(path, json.dumps(ordered, indent=1) + "\n")
+
+
 def gates(references: Ensembles) -> list[Gate]:
     """Measure every gate of a task and forget split.
 
     Intervals are delete-one jackknifes over seeds (original and retrained model of a seed together). A gate is judged
     by the measured value, not by the end of its interval.
     """
-    rows = references.rows
-    original, retrained = (references.ensemble(role).train[:, rows] for role in ("original", "retrained"))
+    original, retrained = (references.ensemble(role).forget for role in ("original", "retrained"))
     asked = membership.by_exposure(original, references.inside).inside if references.pool else original
     paired = retrained[: len(asked)]
 
@@ -56,7 +95,7 @@ def gates(references: Ensembles) -> list[Gate]:
         return composites.ensemble_dsr(asked[keep], paired[keep]) or 0.0
 
     def contrast(keep: Indices) -> float:
-        calibrated = calibrate(_tv, asked[keep], asked[keep], retrained)
+        calibrated = calibrate(_tv, asked[keep], asked[keep], retrained, paired=not references.pool)
         return calibrated.none / max(calibrated.null, 1e-12)
 
     (to_constant, utility), batches = _errors(references), _exact(_batches(references))
@@ -107,7 +146,7 @@ def _errors(references: Ensembles) -> tuple[Interval, Interval]:
     )
     constant = np.abs(targets - np.median(targets, axis=0)).mean()
     return (
-        _jackknifed(lambda keep: float(of_r[keep].mean() / constant), references.size),
+        _jackknifed(lambda keep: float(of_r[keep].mean() / constant), len(of_r)),
         _jackknifed(lambda keep: float(of_o[keep].mean() / of_r[keep].mean()), references.size),
     )
 

@@ -1,17 +1,18 @@
 """The grid: which cells a run consists of, and which of them are still missing."""
 
+import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from regunlearn.benchmark import registry
 from regunlearn.benchmark.atomic import write_text
 from regunlearn.benchmark.errors import BenchmarkError, UnknownName, UsageError
 from regunlearn.benchmark.records import Key, check_name
 
-SUITES = ("smoke", "quick", "paper")
+SUITES = ("smoke", "quick", "paper", "dev")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,22 +27,53 @@ class Protocol:
             cells are run.
         share: budget of a method, as a share of a retrain's gradient passes.
         time_limit: seconds for one method call.
+        relearn: whether the models of single cells learn their forget rows again, for the AIN: it can take longer than
+            the method.
+        ensembles: by task, the number of originals (and of unlearned models) and of retrained models; empty in a
+            protocol that scores single models. A cell is then a whole ensemble, filed under its first seed, 0.
+        configurations: by name `METHOD-WORD`, other hyperparameters than the method's defaults; each is run and
+            ranked beside the method.
+        tiers: costs, as shares of a retrain's gradient passes, up to which methods are ranked together.
     """
 
     name: str
     splits: Mapping[str, Sequence[str]]
-    seeds: Sequence[int]
+    seeds: Sequence[int] = (0,)
     reference_seeds: Sequence[int] = (0, 1, 2)
     share: float = 1.0
     time_limit: float = 3600.0
+    relearn: bool = True
+    ensembles: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    configurations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tiers: Sequence[float] = ()
 
     def __post_init__(self) -> None:
         check_name("protocol", self.name)
+        for name in self.configurations:
+            check_name("configuration", name)
+            if not name.partition("-")[2]:
+                raise UsageError(f"protocol {self.name}: configuration {name!r} is not named METHOD-WORD.")
+        self._check_ensembles()
         for seeds in (self.seeds, self.reference_seeds):
             if not seeds or any(isinstance(s, bool) or not isinstance(s, int) or s < 0 for s in seeds):
                 raise UsageError(f"protocol {self.name}: seeds {list(seeds)!r} are not whole numbers >= 0.")
             if len(set(seeds)) != len(seeds):
                 raise UsageError(f"protocol {self.name}: a seed is named twice in {list(seeds)}.")
+
+    def _check_ensembles(self) -> None:
+        for task in self.splits if self.ensembles else ():
+            sizes = self.ensembles.get(task, ())
+            if len(sizes) != 2 or not 8 <= sizes[0] <= sizes[1] or sizes[0] % 2:
+                raise UsageError(
+                    f"protocol {self.name}: task {task} has ensembles of {list(sizes)}: expected two numbers, of "
+                    "originals (even, at least 8) and of retrained models (at least as many)."
+                )
+        if self.ensembles and list(self.seeds) != [0]:
+            raise UsageError(f"protocol {self.name} scores ensembles: it has no seeds to choose.")
+
+    def designs(self) -> list["Design"]:
+        """Return the ensembles of every task and forget split of a protocol that has some."""
+        return [cell.design for cell in self.cells([""])]
 
     def cells(self, methods: Iterable[str]) -> list["Cell"]:
         """Return every cell of some methods, sorted by task, split, method and seed."""
@@ -54,15 +86,51 @@ class Protocol:
         ]
 
 
+POOLED = ("random", "group")
+"""Kinds of forget split whose rows may ask one by one, so that they can be an audit pool."""
+
+
+STRESS_TESTS = ("confusion", "confusion-half", "poison")
+"""Tests on corrupted training data that stand in a protocol of ensembles where a forget split does."""
+
+
+class Design(NamedTuple):
+    """The ensembles of a task and forget split: numbers of originals and retrained models, and whether in a pool."""
+
+    task: str
+    split: str
+    size: int
+    retrained: int
+    pool: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One unit of work: a method on a task and split with a seed."""
+    """One unit of work: a method on a task and split with a seed, or with all seeds of an ensemble."""
 
     protocol: Protocol
     task: str
     split: str
     method: str
     seed: int
+
+    @property
+    def entry(self) -> str:
+        """Name of the method itself, where `method` names a configuration of it."""
+        return self.method.partition("-")[0]
+
+    @property
+    def configuration(self) -> Mapping[str, Any]:
+        """Hyperparameters that differ from the method's defaults."""
+        return self.protocol.configurations.get(self.method, {})
+
+    @property
+    def design(self) -> Design:
+        """The ensembles that the cell is scored against."""
+        kinds = registry.discover("task").get(self.task).fact("splits")
+        size, retrained = self.protocol.ensembles[self.task]
+        pool = self.split in kinds and kinds[self.split].get("kind", self.split) in POOLED
+        return Design(self.task, self.split, size, retrained, pool)
 
     @property
     def key(self) -> Key:
@@ -94,6 +162,15 @@ def of_suite(suite: str) -> Protocol:
     return Protocol(name=suite, splits=splits, seeds=[0, 1, 2])
 
 
+def of_ensembles(protocol: Protocol, size: int) -> Protocol:
+    """Return the protocol with ensembles of `size` originals and retrained models of every task.
+
+    Raises:
+        UsageError: the size is odd or below 8.
+    """
+    return replace(protocol, seeds=[0], ensembles={task: [size, size] for task in protocol.splits})
+
+
 def narrow(
     protocol: Protocol,
     *,
@@ -110,9 +187,10 @@ def narrow(
     chosen: dict[str, list[str]] = {}
     for task in tasks or protocol.splits:
         declared = catalogue.get(task).fact("splits")
+        known = [*declared, *(STRESS_TESTS if protocol.ensembles else ())]
         for split in splits:
-            if split not in declared:
-                raise UnknownName(f"split of task {task}", split, declared)
+            if split not in known:
+                raise UnknownName(f"split of task {task}", split, known)
         chosen[task] = list(
             dict.fromkeys(splits) or protocol.splits.get(task) or [s for s in DEFAULT_SPLITS if s in declared]
         )
@@ -131,7 +209,8 @@ def save(protocol: Protocol, folder: Path) -> None:
     if path.is_file():
         before = load(folder)
         rules = {
-            name: (getattr(before, name), getattr(protocol, name)) for name in ("name", "share", "time_limit")
+            name: (getattr(before, name), getattr(protocol, name))
+            for name in ("name", "share", "time_limit", "tiers")
         }
         rules["reference_seeds"] = (sorted(before.reference_seeds), sorted(protocol.reference_seeds))
         for name, (old, new) in rules.items():
@@ -139,28 +218,103 @@ def save(protocol: Protocol, folder: Path) -> None:
                 raise UsageError(
                     f"{path}: holds records made with {name} = {old}, asked for {new}. Choose another --out."
                 )
+        if before.ensembles or protocol.ensembles:  # frozen: a part of it may be run, and nothing is added
+            return _require_part(protocol, before, path)
         merged = {
             task: sorted({*before.splits.get(task, ()), *protocol.splits.get(task, ())})
             for task in {*before.splits, *protocol.splits}
         }
         protocol = replace(protocol, splits=merged, seeds=sorted({*before.seeds, *protocol.seeds}))
+    write_text(path, _written(protocol))
+
+
+def _written(protocol: Protocol) -> str:
+    """Return the protocol as TOML; what is at its default of nothing is left out."""
     facts = asdict(protocol)
-    lines = [
-        f"{name} = {_toml(facts[name])}"
-        for name in ("name", "seeds", "reference_seeds", "share", "time_limit")
+    plain = [
+        "name",
+        "seeds",
+        "reference_seeds",
+        "share",
+        "time_limit",
+        *(["tiers"] if protocol.tiers else []),
     ]
-    lines += [
-        "",
-        "[splits]",
-        *(f'"{task}" = {_toml(sorted(s))}' for task, s in sorted(protocol.splits.items())),
+    lines = [f"{name} = {_toml(facts[name])}" for name in plain]
+    tables = {"splits": {task: sorted(splits) for task, splits in protocol.splits.items()}}
+    tables |= {"ensembles": facts["ensembles"]}
+    tables |= {
+        f'configurations."{name}"': facts["configurations"][name] for name in sorted(protocol.configurations)
+    }
+    for name, table in tables.items():
+        if table:
+            lines += ["", f"[{name}]", *(f'"{key}" = {_toml(table[key])}' for key in sorted(table))]
+    return "\n".join(lines) + "\n"
+
+
+def _require_part(protocol: Protocol, whole: Protocol, path: Path) -> None:
+    """Raise unless the protocol is a part of a frozen one."""
+    strange = [
+        f"{task} / {split}"
+        for task, splits in protocol.splits.items()
+        for split in splits
+        if split not in whole.splits.get(task, ())
     ]
-    write_text(path, "\n".join(lines) + "\n")
+    for name in ("ensembles", "configurations"):
+        mine, theirs = getattr(protocol, name), getattr(whole, name)
+        strange += [f"{name} of {key}" for key in {*mine} & {*theirs} if mine[key] != theirs[key]]
+    if strange or not whole.ensembles:
+        raise UsageError(
+            f"{path}: is a frozen protocol without {', '.join(strange) or 'ensembles'}. Choose another --out."
+        )
 
 
 def _toml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return json.dumps(value) if isinstance(value, str) else repr(value)
+
+
+TUNED = "tuned"
+
+
+def tuned(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the configurations that tuning chose, from the files `tuned/<method>.json` of a protocol's folder.
+
+    Raises:
+        BenchmarkError: a file does not hold hyperparameters.
+    """
+    found = {}
+    for path in sorted((folder / TUNED).glob("*.json")):
+        check_name("method", path.stem)
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))["hyperparameters"]
+            if not isinstance(values, dict) or not all(
+                isinstance(v, int | float | str | bool) for v in values.values()
+            ):
+                raise TypeError(f"hyperparameters are {str(values)[:60]}")
+        except (ValueError, KeyError, TypeError) as error:
+            raise BenchmarkError(
+                f"{path}: expected the outcome of `regunlearn tune {path.stem}`, found {error!r:.100}. Run it again."
+            ) from error
+        found[f"{path.stem}-{TUNED}"] = values
+    return found
+
+
+def of_name(name: str) -> tuple[Protocol, Path]:
+    """Return a protocol and its folder: `results/NAME`, or a folder that holds a protocol.toml.
+
+    Raises:
+        UnknownName: there is none of this name.
+        BenchmarkError: its file is broken.
+    """
+    for folder in (Path("results") / name, Path(name)):
+        if (folder / "protocol.toml").is_file():
+            return load(folder), folder
+    raise UnknownName(
+        "protocol", name, sorted(path.parent.name for path in Path("results").glob("*/protocol.toml"))
+    )
 
 
 def load(folder: Path) -> Protocol:
@@ -172,7 +326,9 @@ def load(folder: Path) -> Protocol:
     path = folder / "protocol.toml"
     try:
         facts = tomllib.loads(path.read_text(encoding="utf-8"))
-        protocol = Protocol(**facts)
+        protocol = Protocol(
+            **{**facts, "configurations": {**facts.get("configurations", {}), **tuned(folder)}}
+        )
         for task, splits in protocol.splits.items():
             for name in (task, *splits):
                 check_name("name in protocol", name)

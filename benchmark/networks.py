@@ -79,7 +79,10 @@ class AllCNN(nn.Module):
 
 
 class LSTM(nn.Module):
-    """One LSTM layer over a sequence, its last state through a hidden layer to a linear head."""
+    """One LSTM layer over a sequence, each unit's highest state through a hidden layer to a linear head.
+
+    The highest state over time, not the last: one telling word may stand anywhere in a sentence.
+    """
 
     def __init__(self, shape: Shape, *, width: int, hidden: int = 32) -> None:
         super().__init__()
@@ -92,4 +95,4 @@ class LSTM(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Return predictions, shape (n, outputs), for sequences of shape (n, time, features), padded on the left."""
         states, _ = self.encoder(inputs)
-        return self.head(self.hidden(states[:, -1]))  # type: ignore[no-any-return]
+        return self.head(self.hidden(states.amax(dim=1)))  # type: ignore[no-any-return]

@@ -4,15 +4,15 @@ The original and the retrained model of one seed share initialisation and data o
 starts from that original.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from regunlearn.benchmark import training
+from regunlearn.benchmark import stacking, training
 from regunlearn.benchmark.cache import Cache
 from regunlearn.benchmark.errors import BenchmarkError
 from regunlearn.benchmark.evidence import Array, ModelEvidence
@@ -97,6 +97,45 @@ class References:
                     f"Mend the recipe in {self.task.card.file}."
                 ) from error
 
+    @cached_property
+    def stacked(self) -> bool:
+        """Whether models are trained together where that is faster: linear layers and ReLU only, see `train`."""
+        task = self.task
+        return (
+            not task.recipe.augment and stacking.layers_of(task.new_network(0), task.rows.inputs) is not None
+        )
+
+    def train(self, wanted: Sequence[tuple[int, Indices]]) -> None:
+        """Train models, (seed, rows to leave out) each, that are not in the cache; those of equal size together.
+
+        A network of linear layers and ReLU is stacked where that is measured to be faster: it ends with the very
+        weights of the loop. Any other network is trained one by one.
+
+        Raises:
+            ReferenceDivergedError: training ended with weights that are not finite.
+        """
+        task = self.task
+        missing = [one for one in wanted if self.facts("model", *one) not in self.store]
+        rows = [np.setdiff1d(task.train, without) for _, without in missing]
+        models = [task.new_network(seed_of("initialisation", task.name, seed)) for seed, _ in missing]
+        trained = stacking.fit_each(
+            models,
+            task.rows,
+            [torch.as_tensor(np.searchsorted(task.train, own)).to(task.device) for own in rows],
+            task.recipe,
+            [torch.Generator().manual_seed(seed_of("order", task.name, seed)) for seed, _ in missing],
+            how="auto" if self.stacked else "loop",
+            seeds=[seed_of("dropout", task.name, seed) for seed, _ in missing],
+        )
+        try:
+            for k, state in trained:
+                self.store.save(self.facts("model", *missing[k]), state)
+        except training.DivergedError as error:
+            raise ReferenceDivergedError(
+                f"task {task.name}: training reference models diverged ({error}). "
+                f"Mend the recipe in {task.card.file}."
+            ) from error
+
     def model(self, seed: int, without: Indices = NOTHING) -> nn.Module:
         """Return a private copy of such a model, in evaluation mode, on the device."""
         model = self.task.new_network(0)
@@ -133,12 +172,17 @@ class References:
     def _make_split(self, name: str) -> ForgetSplit:
         return self.task.make_split(name, self.held_out)
 
+    @property
+    def held_out_facts(self) -> dict[str, object]:
+        """Key of the held-out residuals in the cache."""
+        return self.facts("held-out", HELD_OUT_FOLDS, NOTHING)
+
     def held_out(self) -> Array:
         """Return |residual| of each training row under the task's own network trained on the other half.
 
         Shape (n_train,), mean over outputs, in standard deviations; two-fold cross-fitting, cached.
         """
-        facts = self.facts("held-out", HELD_OUT_FOLDS, NOTHING)
+        facts = self.held_out_facts
         stored = self.store.load(facts)
         if stored is None:
             train, task = self.task.train, self.task

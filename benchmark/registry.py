@@ -9,14 +9,18 @@ import ast
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import json
 import sys
-from collections.abc import Callable, Mapping
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, TypeVar
 
+from regunlearn.benchmark import space
 from regunlearn.benchmark.errors import BenchmarkError, UnknownName
 from regunlearn.benchmark.records import check_name
 
@@ -45,7 +49,14 @@ def _mark(kind: Kind, name: str) -> Callable[[Function], Function]:
 
 
 def method(
-    name: str, *, paper: str, family: str, reference: bool = False, sentinel: str = "", cheat: str = ""
+    name: str,
+    *,
+    paper: str,
+    family: str,
+    reference: bool = False,
+    sentinel: str = "",
+    cheat: str = "",
+    search: Mapping[str, Sequence[Any]] | None = None,
 ) -> Callable[[Function], Function]:
     """Register the unlearning method that this file holds.
 
@@ -56,6 +67,9 @@ def method(
         reference: an anchor (doing nothing, retraining): shown and never ranked.
         sentinel: for a deliberately wrong method, the name of the metric that must expose it.
         cheat: what the method is granted beyond the request ("retrained"): passed as its second argument.
+        search: what `regunlearn tune` may choose hyperparameters from, by name: `[low, high, scale]` with scale "log",
+            "linear" or "integer", or a list of choices, all text or all true and false. No part of the code's hash:
+            it changes no record.
     """
     return _mark("method", name)
 
@@ -95,7 +109,7 @@ class Card:
         hyperparameters: keyword-only arguments of the function with their defaults.
         file: where it is.
         function: name of the function in the file.
-        code_hash: of the file and of the private modules beside it that it imports.
+        code_hash: of the code, prose left out, of the file and of the private modules beside it that it imports.
     """
 
     kind: Kind
@@ -142,10 +156,17 @@ def discover(kind: Kind, folder: Path | None = None) -> Catalogue:
         RegistryError: two entries have one name; both files are named.
     """
     folder = folder or PACKAGE / FOLDERS[kind]
+    files = [(file, file.stat()) for file in sorted(folder.glob("*.py")) if file.is_file()]
+    return _discover(kind, tuple((file, facts.st_mtime_ns, facts.st_size) for file, facts in files))
+
+
+@lru_cache(maxsize=64)
+def _discover(kind: Kind, files: tuple[tuple[Path, int, int], ...]) -> Catalogue:
+    """Read the cards anew only where a file of the folder has changed: time and size stand for its content."""
     cards: dict[str, Card] = {}
     broken: dict[Path, str] = {}
-    for file in sorted(folder.glob("*.py")):
-        if file.name.startswith("_") or not file.is_file():
+    for file, _, _ in files:
+        if file.name.startswith("_"):
             continue
         try:
             found = _cards_in(kind, file)
@@ -172,6 +193,9 @@ def _cards_in(kind: Kind, file: Path) -> list[Card]:
         for call in node.decorator_list:
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == kind:
                 name, facts = _arguments(call, file)
+                defaults = _defaults(node, file) if kind == "method" else {}
+                if kind == "method":
+                    _check_search(facts, defaults, call)
                 own = (ast.get_docstring(node) or "").strip().split("\n")[0]
                 cards.append(
                     Card(
@@ -179,7 +203,7 @@ def _cards_in(kind: Kind, file: Path) -> list[Card]:
                         check_name(kind, name),
                         header if kind == "method" else own,
                         facts,
-                        _defaults(node, file) if kind == "method" else {},
+                        defaults,
                         file,
                         node.name,
                         _code_hash(file, tree),
@@ -221,17 +245,74 @@ def _defaults(node: ast.FunctionDef, file: Path) -> dict[str, Any]:
     return values
 
 
+def _check_search(facts: Mapping[str, Any], defaults: Mapping[str, Any], call: ast.Call) -> None:
+    try:
+        space.parse(facts.get("search", {}), defaults)
+    except space.SpaceError as error:
+        raise RegistryError(f"line {call.lineno}: search: {error}. Mend the decorator.") from error
+
+
 def _code_hash(file: Path, tree: ast.Module) -> str:
-    """Hash a file and the private modules of its folder that it imports, directly or not: a shared helper counts."""
-    digest, waiting, seen = hashlib.sha256(file.read_bytes()), [tree], set[str]()
+    """Hash the code of a file and of the private modules of its folder that it imports, directly or not."""
+    digest = hashlib.sha256(_code(file.read_text(encoding="utf-8"), tree).encode())
+    waiting, seen = [tree], set[str]()
     while waiting:
         for name in sorted(_imported(waiting.pop()) - seen):
             helper = file.with_name(f"{name}.py")
             if name.startswith("_") and helper.is_file():
                 seen.add(name)
-                digest.update(helper.read_bytes())
-                waiting.append(ast.parse(helper.read_text(encoding="utf-8"), filename=str(helper)))
+                text = helper.read_text(encoding="utf-8")
+                waiting.append(ast.parse(text, filename=str(helper)))
+                digest.update(_code(text, waiting[-1]).encode())
     return digest.hexdigest()[:16]
+
+
+def code_of(part: ModuleType | type | Callable[..., Any]) -> str:
+    """Return the code of a module, class or function without prose, and without a function's decorators."""
+    while isinstance(part, partial):
+        part = part.func
+    source = textwrap.dedent(inspect.getsource(part))
+    tree = ast.parse(source)
+    first = tree.body[0]
+    if inspect.isfunction(part) and isinstance(first, ast.FunctionDef) and first.decorator_list:
+        source = "\n".join(source.splitlines()[first.lineno - 1 :])
+        tree = ast.parse(source)
+    return _code(source, tree)
+
+
+def _code(source: str, tree: ast.Module) -> str:
+    r"""Return the lines that are neither empty, nor a comment, nor a docstring, nor a search space.
+
+    Prose changes no result, and what tuning may choose from changes none of what was chosen.
+
+    >>> text = "'What it is.'\n\n# Why.\nx = 1  # kept"
+    >>> _code(text, ast.parse(text))
+    'x = 1  # kept'
+    >>> text = "@method('a',\n  paper='none',\n  search={'b': [1, 2, 'linear']})\ndef f(): ..."
+    >>> print(_code(text, ast.parse(text)))
+    @method('a', paper='none')
+    def f(): ...
+    """
+    texts = dict(enumerate(source.splitlines(), start=1))
+    prose = set[int]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if ast.get_docstring(node, clean=False) is not None and first and first.end_lineno:
+                prose.update(range(first.lineno, first.end_lineno + 1))
+        for call in node.decorator_list if isinstance(node, ast.FunctionDef) else ():
+            if isinstance(call, ast.Call) and any(keyword.arg == "search" for keyword in call.keywords):
+                texts[call.lineno] = _without_search(source, call)
+                prose.update(range(call.lineno + 1, (call.end_lineno or call.lineno) + 1))
+    kept = [line.rstrip() for at, line in texts.items() if at not in prose]
+    return "\n".join(line for line in kept if line and not line.lstrip().startswith("#"))
+
+
+def _without_search(source: str, call: ast.Call) -> str:
+    """Return a decorator as one line, as it would read without its search space."""
+    kept = [*call.args, *(keyword for keyword in call.keywords if keyword.arg != "search")]
+    parts = [ast.get_source_segment(source, node) or "" for node in kept]
+    return f"@{ast.unparse(call.func)}({', '.join(parts)})"
 
 
 def _imported(tree: ast.Module) -> set[str]:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,15 +24,16 @@ from regunlearn.benchmark.cost import (
     timed,
 )
 from regunlearn.benchmark.ensembles import Ensembles
-from regunlearn.benchmark.errors import BenchmarkError
-from regunlearn.benchmark.grid import Cell
+from regunlearn.benchmark.errors import BenchmarkError, UsageError
+from regunlearn.benchmark.grid import Cell, Design
 from regunlearn.benchmark.isolation import isolated
 from regunlearn.benchmark.records import MEASURED, Record
 from regunlearn.benchmark.references import References
-from regunlearn.benchmark.registry import Card
 from regunlearn.benchmark.request import EngineRequest
-from regunlearn.benchmark.spec import ForgetSplit
+from regunlearn.benchmark.shipped import Layered, Shipped
+from regunlearn.benchmark.spec import ForgetSplit, Indices
 from regunlearn.benchmark.splits import seed_of
+from regunlearn.benchmark.stress import STRESS, StressEnsembles, open_stress
 from regunlearn.benchmark.tasks import Task
 from regunlearn.benchmark.training import DivergedError
 
@@ -54,6 +55,7 @@ class Settings:
         threads: processor threads of one cell, fixed so that sums are taken in the same order everywhere.
         timed: measure seconds and memory, with a retrain timed beside each cell; run one cell at a time.
         methods: another folder of methods than the package's.
+        references: folder of a protocol that ships reference models, which are then not trained.
     """
 
     cache: Path
@@ -61,6 +63,7 @@ class Settings:
     threads: int = 1
     timed: bool = False
     methods: Path | None = None
+    references: Path | None = None
 
 
 @cache
@@ -68,36 +71,84 @@ def open_task(name: str, settings: Settings) -> References:
     """Return a task with its reference models; kept for the life of the process."""
     torch.set_num_threads(settings.threads)
     task = tasks.load(name, tasks.resolve_device(settings.device))
-    return References(task, Cache(settings.cache))
+    store = Cache(settings.cache)
+    if settings.references is not None:
+        store = Layered(settings.cache, Shipped(settings.references))
+    return References(task, store)
 
 
 @cache
-def open_ensembles(task: str, split: str, size: int, pool: bool, settings: Settings) -> Ensembles:
-    """Return the ensembles of a task and forget split; kept for the life of the process."""
-    return Ensembles(open_task(task, settings), split, size, pool=pool)
+def open_ensembles(design: Design, settings: Settings) -> Ensembles | StressEnsembles:
+    """Return the ensembles of a task and forget split, or stress test; kept for the life of the process."""
+    models = open_task(design.task, settings)
+    if design.split in STRESS:
+        return open_stress(models, design.split, design.size, design.retrained)
+    return Ensembles(models, design.split, design.size, pool=design.pool, retrained=design.retrained)
+
+
+def open_scored(design: Design, settings: Settings) -> Ensembles:
+    """Return the ensembles of a forget split, which can be gated and verified.
+
+    Raises:
+        UsageError: the design is a stress test.
+    """
+    found = open_ensembles(design, settings)
+    if isinstance(found, StressEnsembles):
+        raise UsageError(
+            f"{design.task} / {design.split} is a stress test: it has no gates and ships no models."
+        )
+    return found
 
 
 def identity(cell: Cell, settings: Settings) -> dict[str, Any]:
     """Return the hashes and hyperparameters under which the cell's record is made and found again."""
-    return _identity(cell, open_task(cell.task, settings), _card(cell, settings))
-
-
-def _card(cell: Cell, settings: Settings) -> Card:
-    return registry.discover("method", settings.methods).get(cell.method)
-
-
-def _identity(cell: Cell, models: References, card: Card) -> dict[str, Any]:
+    card = registry.discover("method", settings.methods).get(cell.entry)
+    strange = sorted(set(cell.configuration) - set(card.hyperparameters))
+    if strange:
+        raise UsageError(
+            f"configuration {cell.method!r}: {', '.join(strange)} are no hyperparameters of {card.name}. "
+            f"Known: {', '.join(card.hyperparameters)}."
+        )
+    setting = setting_of(cell, settings)
     return {
         "protocol": cell.protocol.name,
         "method": cell.method,
         "method_hash": card.code_hash,
-        "hyperparameters": dict(card.hyperparameters),
+        "hyperparameters": {**card.hyperparameters, **cell.configuration},
         "task": cell.task,
-        "task_hash": models.task.content_hash,
+        "task_hash": setting.models.task.content_hash,
         "split": cell.split,
-        "split_hash": models.make_split(cell.split).hash,
+        "split_hash": setting.whole.hash,
         "seed": cell.seed,
     }
+
+
+class Setting(NamedTuple):
+    """What a cell's method is run on.
+
+    Attributes:
+        models: reference models of the task.
+        whole: the forget split that the cell names.
+        split: what the model of the cell's seed is to forget of it.
+        unseen: training rows that its retrained model has not seen.
+    """
+
+    models: References
+    whole: ForgetSplit
+    split: ForgetSplit
+    unseen: Indices
+
+
+def setting_of(cell: Cell, settings: Settings) -> Setting:
+    """Return what the cell's method is run on; loads the task's data and makes its splits."""
+    if cell.protocol.ensembles:
+        found = open_ensembles(cell.design, settings)
+        return Setting(
+            found.models, found.whole, found.split(cell.seed), found.without("retrained", cell.seed)
+        )
+    models = open_task(cell.task, settings)
+    split = models.make_split(cell.split)
+    return Setting(models, split, split, split.unseen)
 
 
 def run_cell(cell: Cell, settings: Settings) -> Record:
@@ -143,11 +194,10 @@ class Attempt:
 
 def attempt(cell: Cell, settings: Settings) -> Attempt:
     """Call the method of a cell, under the clock if the run is timed."""
-    models, card = open_task(cell.task, settings), _card(cell, settings)
-    blank = Attempt(cell=cell, identity=_identity(cell, models, card))
+    setting, blank = setting_of(cell, settings), Attempt(cell=cell, identity=identity(cell, settings))
     try:
-        with isolated(_seed(cell), models.task.device):
-            return _unlearn(blank, card, models, settings)
+        with isolated(_seed(cell), setting.models.task.device):
+            return _unlearn(blank, setting, settings)
     except Exception as error:
         return blank.failed(error)
 
@@ -185,7 +235,7 @@ def finish(tried: Attempt, settings: Settings) -> Record:
 
 
 def _seed(cell: Cell) -> int:
-    return seed_of("method", cell.method, cell.task, cell.split, cell.seed)
+    return seed_of("method", cell.entry, cell.task, cell.split, cell.seed)
 
 
 def _status_of(error: Exception) -> tuple[str, str]:
@@ -230,10 +280,11 @@ def _fresh(build: Any, shape: Any, recipe: Any, device: torch.device, seed: int)
     return training.new_network(build, shape, recipe, seed, device)
 
 
-def _unlearn(blank: Attempt, card: Card, models: References, settings: Settings) -> Attempt:
-    cell, task = blank.cell, models.task
-    method, split = registry.load(card), models.make_split(cell.split)
-    granted = [models.model(cell.seed, split.unseen)] if card.fact("cheat") == "retrained" else []
+def _unlearn(blank: Attempt, setting: Setting, settings: Settings) -> Attempt:
+    cell, models, split = blank.cell, setting.models, setting.split
+    card, task = registry.discover("method", settings.methods).get(cell.entry), models.task
+    method = partial(registry.load(card), **cell.configuration)
+    granted = [models.model(cell.seed, setting.unseen)] if card.fact("cheat") == "retrained" else []
     retrain_passes = training.passes_of(task.recipe, len(task.train) - len(split.unseen))
     pieces = []
     if settings.timed:

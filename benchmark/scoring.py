@@ -35,7 +35,7 @@ def gather(cell: Cell, models: References, split: ForgetSplit, unlearned: nn.Mod
         originals=[reference(seed, retrained=False) for seed in seeds],
         retrains=[reference(seed, retrained=True) for seed in seeds],
         seed=cell.seed,
-        relearning=relearn(cell, models, split, unlearned),
+        relearning=relearn(cell, models, split, unlearned) if cell.protocol.relearn else {},
     )
 
 

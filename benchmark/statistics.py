@@ -128,33 +128,78 @@ def calibrate(
     *,
     splits: int = SPLITS,
     seed: int = 0,
+    paired: bool = True,
 ) -> Calibration:
     """Return a statistic's value, null and no-unlearning value, all at the same numbers of models.
 
     In each of `splits` random splits of the N retrained models into disjoint parts A and B (A the larger half, B as
-    large as the other half or the smallest other ensemble), the null is statistic(B, A), and as many unlearned and
-    original models take the place of B: those with B's seeds if the ensemble has N models, so that no seed is on
-    both sides, else random ones. Means over the splits. The score of this for total variation is S_F. Fails where the
-    originals are no farther than the null: nothing to forget, so the task does not pass its admission gates.
+    large as the other half or the smallest other ensemble), the null is statistic(B, A). Unlearned and original models
+    are compared with retrained ones as `partitions` says. Means over the splits. The score of this for total
+    variation is S_F. Fails where the originals are no farther than the null: nothing to forget, so the task does not
+    pass its admission gates.
+
+    Args:
+        statistic: of two ensembles.
+        unlearned: shape (models, rows, outputs).
+        original: shape (models, rows, outputs).
+        retrained: shape (models, rows, outputs).
+        splits: how many.
+        seed: of the splits.
+        paired: whether model k of all ensembles has seed k; not so where a pool is cut row by row.
     """
-    n = len(retrained)
-    size = min(len(unlearned), len(original), n // 2)
+    values = np.empty((splits, 3))
+    sizes = (len(unlearned), len(original), len(retrained))
+    for i, part in enumerate(partitions(*sizes, splits=splits, seed=seed, paired=paired)):
+        other = retrained[part.other]
+        values[i] = (
+            statistic(unlearned[part.unlearned], other),
+            statistic(retrained[part.null], retrained[part.rest]),
+            statistic(original[part.original], other),
+        )
+    return Calibration(*map(float, values.mean(axis=0)))
+
+
+class Partition(NamedTuple):
+    """Which models one split compares: unlearned and original with `other`, and `null` with `rest`, retrained all."""
+
+    unlearned: Indices
+    original: Indices
+    other: Indices
+    null: Indices
+    rest: Indices
+
+
+def partitions(
+    unlearned: int, original: int, retrained: int, *, splits: int = SPLITS, seed: int = 0, paired: bool = True
+) -> list[Partition]:
+    """Return the splits of `calibrate` for ensembles of these sizes, so that no seed is on both sides.
+
+    With as many models of each kind, the unlearned and original ones with B's seeds are compared with A. With at
+    least as many retrained models beyond the M seeds of the others, all M are compared with those. Else, and where
+    the ensembles are not paired, random ones are.
+    """
+    size = min(unlearned, original, retrained // 2)
     if size < 2:
         raise BenchmarkError(
-            f"calibration has {len(unlearned)} unlearned, {len(original)} original and {n} retrained models: "
+            f"calibration has {unlearned} unlearned, {original} original and {retrained} retrained models: "
             "expected at least 2, 2 and 4."
         )
     rng = np.random.default_rng(seed)
-    values = np.empty((splits, 3))
-    for i in range(splits):
-        order = rng.permutation(n)
-        one, other = order[:size], retrained[order[n // 2 :]]
+    beyond = paired and unlearned == original == size
+    found = []
+    for _ in range(splits):
+        order = rng.permutation(retrained)
+        null, rest = order[:size], order[retrained // 2 :]
+        if beyond:
+            rest = order[size:]
+        same = paired and unlearned == original == retrained
         chosen = [
-            models[one] if len(models) == n else models[rng.permutation(len(models))[:size]]
-            for models in (unlearned, retrained, original)
+            null if same else np.arange(size) if beyond else rng.permutation(count)[:size]
+            for count in (unlearned, original)
         ]
-        values[i] = [statistic(models, other) for models in chosen]
-    return Calibration(*map(float, values.mean(axis=0)))
+        other = np.arange(size, retrained) if beyond else rest
+        found.append(Partition(chosen[0], chosen[1], other, null, rest))
+    return found
 
 
 # Aggregation over tasks ---------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from regunlearn.benchmark import augmentation, networks, registry, splits, training
+from regunlearn.benchmark import augmentation, registry, splits, training
 from regunlearn.benchmark.errors import BenchmarkError, UnknownName, UsageError
 from regunlearn.benchmark.evidence import Array
 from regunlearn.benchmark.registry import Card
 from regunlearn.benchmark.spec import Dataset, ForgetSplit, Indices, Recipe, Rows, Shape
 
-TRAINER = (training, networks, augmentation)
-"""Modules whose code decides what a trained model is: part of every checkpoint's key."""
+PACKAGES = ("regunlearn.", "regunlearn_outside_")
+"""Where the code of a network is that no library brings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +93,11 @@ class Task:
 
     @cached_property
     def content_hash(self) -> str:
-        """Hash of rows, recipe, network and trainer: 16 hexadecimal digits."""
+        """Hash of all that a trained model depends on but seed and rows left out: 16 hexadecimal digits.
+
+        Of the rows, the recipe, the network (its modules, and the code of its classes and of the function that builds
+        it), the code of the training loop and of the augmentation. Prose, other networks and splits do not count.
+        """
         digest = hashlib.sha256(json.dumps(asdict(self.recipe), sort_keys=True).encode())
         data = self.dataset
         arrays: list[NDArray[Any]] = [
@@ -107,10 +110,12 @@ class Task:
         for values in arrays:
             digest.update(f"{values.dtype}{values.shape}".encode())
             digest.update(np.ascontiguousarray(values).data)
-        digest.update(self.card.code_hash.encode())
-        for module in TRAINER:
-            assert module.__file__ is not None
-            digest.update(Path(module.__file__).read_bytes())
+        network = self.build(data.shape)
+        own = {type(module) for module in network.modules() if type(module).__module__.startswith(PACKAGES)}
+        augment = [augmentation.get(self.recipe.augment)] if self.recipe.augment else []
+        parts: list[Any] = [training, self.build, *sorted(own, key=lambda kind: kind.__qualname__), *augment]
+        for text in (repr(network), *(registry.code_of(part) for part in parts)):
+            digest.update(f"{text}\x1f".encode())
         return digest.hexdigest()[:16]
 
     def make_split(self, name: str, held_out: splits.HeldOut, seed: int = 0) -> ForgetSplit:

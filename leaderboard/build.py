@@ -6,19 +6,33 @@ identifiers, so that a rebuild of the same records changes no byte.
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from regunlearn.benchmark import grid
 from regunlearn.benchmark.atomic import write_bytes, write_text
 from regunlearn.benchmark.errors import BenchmarkError
 from regunlearn.benchmark.registry import Catalogue
-from regunlearn.leaderboard import frame, scores, tables
+from regunlearn.benchmark.rules import UTILITY_ERRORS, UTILITY_MARGIN
+from regunlearn.leaderboard import (
+    blocks,
+    comparison,
+    ensemble_csv,
+    ensemble_figures,
+    ensemble_page,
+    ensemble_tables,
+    frame,
+    scores,
+    tables,
+)
 from regunlearn.leaderboard.figures import FIGURES
 from regunlearn.leaderboard.panels import MOST
 from regunlearn.leaderboard.style import styled
-from regunlearn.leaderboard.text import escape_markdown, latex, markdown
+from regunlearn.leaderboard.text import Table, escape_markdown, latex, markdown
 
 BEGIN, END = "<!-- BEGIN LEADERBOARD -->", "<!-- END LEADERBOARD -->"
 FORMATS: Mapping[str, dict[str, object]] = {
@@ -33,8 +47,8 @@ clip(1 − |1 − RNC|, 0, 1), as seen from the predictions on the forget rows, 
 inside; closeness alone where RR is not defined. 0 = did nothing, 1 = another retrain. A block is a task and split;
 its score is the mean over seeds. The overall score is the mean over blocks.
 
-**Gates.** A method whose mean MAE on the retained test rows of a block exceeds {scores.UTILITY_MARGIN:g} × the
-retrained model's mean + {scores.UTILITY_ERRORS:g} standard errors of that mean scores 0 there ("utility"). A block
+**Gates.** A method whose mean MAE on the retained test rows of a block exceeds {UTILITY_MARGIN:g} × the
+retrained model's mean + {UTILITY_ERRORS:g} standard errors of that mean scores 0 there ("utility"). A block
 with DSR below {scores.DSR_LIMIT:g} has nothing to forget beyond seed noise: it is shown and not scored. A cell that
 did not end well scores 0. A method that lacks cells which others have gets no score and no rank, and no mean over
 its other cells stands in for one.
@@ -69,20 +83,19 @@ def build(
     Raises:
         BenchmarkError: there are no records, they cannot be read or compared, or `readme` lacks the markers.
     """
-    board = frame.load(results, catalogue)
-    numbers = tables.Numbers(board, scores.score(board))
-    page = None if readme is None else _spliced(readme, numbers, out)
-    drawn = _figures(numbers)
+    content = _content(results, catalogue)
+    page = None if readme is None else _spliced(readme, content, out)
+    drawn = _figures(content.figures)
     written = {
-        out / "leaderboard.md": _page(numbers, [name for name in FIGURES if (name, "png") in drawn]),
-        out / "leaderboard.csv": tables.csv(numbers),
-        out / "leaderboard.tex": latex(tables.main_table(numbers)),
+        out / "leaderboard.md": content.page([name for name in content.figures if (name, "png") in drawn]),
+        out / "leaderboard.csv": content.csv(),
+        out / "leaderboard.tex": content.tex(),
     }
     if readme is not None and page is not None:
         written[readme] = page
     for path, text in written.items():
         write_text(path, text)
-    for name in FIGURES:
+    for name in content.figures:
         for suffix in FORMATS:
             path = out / "figures" / f"{name}.{suffix}"
             if (name, suffix) in drawn:
@@ -93,25 +106,24 @@ def build(
 
 
 def summary(results: Path, *, catalogue: Catalogue | None = None) -> str:
-    """Return the main table as text for a terminal, 120 columns wide.
+    """Return the main table (of ensembles, at any cost) as text for a terminal, 120 columns wide.
 
     Raises:
         BenchmarkError: there are no records, or they cannot be read or compared.
     """
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Table as Grid
     from rich.text import Text
 
     from regunlearn.leaderboard.text import clean
 
-    board = frame.load(results, catalogue)
-    table = tables.main_table(tables.Numbers(board, scores.score(board)), tables.TERMINAL)
-    shown = Table(box=None, pad_edge=False)
+    content = _content(results, catalogue)
+    table = content.terminal
+    shown = Grid(box=None, pad_edge=False)
     for at, heading in enumerate(table.header):
         words = at in table.words
-        shown.add_column(
-            Text(heading), justify="left" if words else "right", no_wrap=heading in ("Method", tables.SCORE)
-        )
+        kept = heading == "Method" or "interval" in heading
+        shown.add_column(Text(heading), justify="left" if words else "right", no_wrap=kept)
     for title, rows in table.groups:
         shown.add_row("", Text(clean(title), style="italic"))
         for row in rows:
@@ -120,18 +132,69 @@ def summary(results: Path, *, catalogue: Catalogue | None = None) -> str:
     console.print(shown)
     assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().splitlines()
-    return "\n".join([f"Protocol {board.protocol}", *(line.rstrip() for line in lines), ""])
+    return "\n".join([f"Protocol {content.protocol}", *(line.rstrip() for line in lines), *content.notes, ""])
 
 
 # Parts --------------------------------------------------------------------------------------------------------
 
 
-def _figures(numbers: tables.Numbers) -> dict[tuple[str, str], bytes]:
+@dataclass(frozen=True, kw_only=True)
+class _Content:
+    """What is written and printed of a results folder.
+
+    Attributes:
+        protocol: its name.
+        page: of the names of the figures that there are.
+        csv, tex: texts of the files.
+        compact, terminal: the main table, for the README and for a terminal.
+        figures: by name; None where there is nothing to draw.
+        notes: lines under the table on a terminal.
+    """
+
+    protocol: str
+    page: Callable[[Sequence[str]], str]
+    csv: Callable[[], str]
+    tex: Callable[[], str]
+    compact: Table
+    terminal: Table
+    figures: Mapping[str, Callable[[], Figure | None]]
+    notes: Sequence[str] = ()
+
+
+def _content(results: Path, catalogue: Catalogue | None) -> _Content:
+    """Return the content for the kind of protocol: of ensembles, or of single models."""
+    if (results / "protocol.toml").is_file() and grid.load(results).ensembles:
+        outcome = comparison.outcome(blocks.load(results, catalogue))
+        last = outcome.tiers[-1]
+        return _Content(
+            protocol=outcome.blocks.board.protocol,
+            page=partial(ensemble_page.page, outcome),
+            csv=partial(ensemble_csv.csv, outcome),
+            tex=partial(ensemble_page.tex, outcome),
+            compact=ensemble_tables.main_table(outcome, last, ensemble_tables.COMPACT),
+            terminal=ensemble_tables.main_table(outcome, last, ensemble_tables.TERMINAL),
+            figures={name: partial(draw, outcome) for name, draw in ensemble_figures.FIGURES.items()},
+            notes=ensemble_tables.leaders(outcome),
+        )
+    board = frame.load(results, catalogue)
+    numbers = tables.Numbers(board, scores.score(board))
+    return _Content(
+        protocol=board.protocol,
+        page=partial(_page, numbers),
+        csv=partial(tables.csv, numbers),
+        tex=lambda: latex(tables.main_table(numbers)),
+        compact=tables.main_table(numbers, tables.COMPACT),
+        terminal=tables.main_table(numbers, tables.TERMINAL),
+        figures={name: partial(draw, numbers) for name, (draw, _) in FIGURES.items()},
+    )
+
+
+def _figures(figures: Mapping[str, Callable[[], Figure | None]]) -> dict[tuple[str, str], bytes]:
     """Return every figure that there is data for, by name and format."""
     drawn: dict[tuple[str, str], bytes] = {}
     with styled():
-        for name, (draw, _) in FIGURES.items():
-            figure = draw(numbers)
+        for name, draw in figures.items():
+            figure = draw()
             if figure is not None:
                 drawn |= {(name, suffix): _saved(figure, suffix) for suffix in FORMATS}
     return drawn
@@ -143,7 +206,7 @@ def _saved(figure: Figure, suffix: str) -> bytes:
     return buffer.getvalue()
 
 
-def _spliced(readme: Path, numbers: tables.Numbers, out: Path) -> str:
+def _spliced(readme: Path, content: _Content, out: Path) -> str:
     """Return the text of the README with the compact main table between its markers."""
     try:
         text = readme.read_text(encoding="utf-8")
@@ -155,13 +218,13 @@ def _spliced(readme: Path, numbers: tables.Numbers, out: Path) -> str:
             f"{readme}: expected one line {BEGIN} and after it one line {END}, found {text.count(BEGIN)} and "
             f"{text.count(END)}. Add them where the table belongs."
         )
-    table = markdown(tables.main_table(numbers, tables.COMPACT))
+    table = markdown(content.compact)
     page = Path(os.path.relpath(out / "leaderboard.md", readme.parent)).as_posix()
-    link = f"Protocol `{numbers.board.protocol}`. Rules, all metrics and figures: [{page}](<{page}>)."
+    link = f"Protocol `{content.protocol}`. Rules, all metrics and figures: [{page}](<{page}>)."
     return f"{text[: begin + len(BEGIN)]}\n{table}\n{link}\n{text[end:]}"
 
 
-def _page(numbers: tables.Numbers, drawn: list[str]) -> str:
+def _page(numbers: tables.Numbers, drawn: Sequence[str]) -> str:
     board, gates = numbers.board, numbers.scores.gates
     parts = [
         f"# Leaderboard, protocol `{board.protocol}`",

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from regunlearn.benchmark.rules import closeness, utility_limit
 from regunlearn.leaderboard.frame import BLOCK, Board
 
 Array = NDArray[np.float64]
@@ -20,14 +21,7 @@ Array = NDArray[np.float64]
 LEVEL = 0.95
 DRAWS = 10_000
 SEED = 0
-UTILITY_MARGIN = 1.05
-UTILITY_ERRORS = 2.0
 DSR_LIMIT = 1.5
-
-
-def closeness(rnc: ArrayLike) -> Array:
-    """Return clip(1 - |1 - rnc|, 0, 1): 1 at another retrain, 0 at doing nothing and at going as far beyond."""
-    return np.clip(1.0 - np.abs(1.0 - np.asarray(rnc, dtype=float)), 0.0, 1.0)
 
 
 def whitebox(probe_recovery: ArrayLike) -> Array:
@@ -39,18 +33,6 @@ def cell_score(rnc: ArrayLike, probe_recovery: ArrayLike) -> Array:
     """Return min(closeness, whitebox); closeness alone where probe_recovery is NaN; NaN where rnc is NaN."""
     outside = closeness(rnc)
     return np.where(np.isnan(outside), np.nan, np.fmin(outside, whitebox(probe_recovery)))
-
-
-def utility_limit(retrained: ArrayLike) -> float:
-    """Return the highest mean error on the retained test rows that passes: 1.05 mean + 2 standard errors.
-
-    Args:
-        retrained: MAE of the retrained model on the retained test rows, shape (seeds,), in the target's unit. The
-            standard error of its mean is sd / sqrt(seeds), and 0 for a single seed.
-    """
-    values = np.asarray(retrained, dtype=float)
-    error = float(values.std(ddof=1)) / np.sqrt(len(values)) if len(values) > 1 else 0.0
-    return float(UTILITY_MARGIN * values.mean() + UTILITY_ERRORS * error)
 
 
 def something_to_forget(dsr: float) -> bool:

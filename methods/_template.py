@@ -16,7 +16,14 @@ from regunlearn.benchmark.spec import Request
 
 # The name is what tables show. Every argument of the decorator is a plain value: it is read without an import.
 # family: "first order", "relabelling", "distillation", "second order", "data-free", ...
-@method("template", paper="arXiv:0000.00000", family="first order")
+# search: what tuning may choose from, `[low, high, "log" | "linear" | "integer"]` or a list of choices; leave it out
+# if there is nothing to tune.
+@method(
+    "template",
+    paper="arXiv:0000.00000",
+    family="first order",
+    search={"share": [0.005, 0.1, "log"], "rate": [0.01, 10.0, "log"]},
+)
 def template(request: Request, *, share: float = 0.05, rate: float = 0.1) -> nn.Module:
     """Return the unlearned model.
 

@@ -15,7 +15,12 @@ from regunlearn.benchmark.spec import Request
 from regunlearn.methods._finetune import finetune
 
 
-@method("amnesiac", paper="arXiv:2010.10981", family="relabelling")
+@method(
+    "amnesiac",
+    paper="arXiv:2010.10981",
+    family="relabelling",
+    search={"share": [0.005, 0.1, "log"], "rate": [0.01, 10.0, "log"]},
+)
 def amnesiac(request: Request, *, share: float = 0.05, rate: float = 0.1) -> nn.Module:
     """Return the original fine-tuned with forget targets of random training rows.
 

@@ -18,7 +18,12 @@ from regunlearn.benchmark.spec import Request, Rows
 from regunlearn.methods._finetune import finetune
 
 
-@method("bad_teacher", paper="arXiv:2205.08096", family="distillation")
+@method(
+    "bad_teacher",
+    paper="arXiv:2205.08096",
+    family="distillation",
+    search={"share": [0.005, 0.1, "log"], "rate": [0.01, 10.0, "log"]},
+)
 def bad_teacher(request: Request, *, share: float = 0.05, rate: float = 0.1) -> nn.Module:
     """Return the original distilled from two teachers.
 

@@ -27,7 +27,18 @@ from regunlearn.benchmark.spec import Batch, Request
 ATTENTION = ("published", "corrected", "none")
 
 
-@method("blindspot", paper="arXiv:2210.08196", family="distillation")
+@method(
+    "blindspot",
+    paper="arXiv:2210.08196",
+    family="distillation",
+    search={
+        "proxy_share": [0.01, 0.1, "log"],
+        "share": [0.005, 0.05, "log"],
+        "rate": [0.01, 10.0, "log"],
+        "beta": [0.5, 500.0, "log"],
+        "attention": ["published", "corrected", "none"],
+    },
+)
 def blindspot(
     request: Request,
     *,

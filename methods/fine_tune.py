@@ -14,7 +14,12 @@ from regunlearn.benchmark.spec import Request
 from regunlearn.methods._finetune import finetune
 
 
-@method("fine_tune", paper="arXiv:1911.04933", family="first order")
+@method(
+    "fine_tune",
+    paper="arXiv:1911.04933",
+    family="first order",
+    search={"share": [0.005, 0.1, "log"], "rate": [0.01, 10.0, "log"]},
+)
 def fine_tune(request: Request, *, share: float = 0.05, rate: float = 0.1) -> nn.Module:
     """Return the original fine-tuned on the retain rows.
 

@@ -17,7 +17,12 @@ from regunlearn.benchmark.spec import Request
 from regunlearn.methods._finetune import finetune
 
 
-@method("gaussian_finetune", paper="arXiv:2210.08196", family="relabelling")
+@method(
+    "gaussian_finetune",
+    paper="arXiv:2210.08196",
+    family="relabelling",
+    search={"share": [0.005, 0.1, "log"], "rate": [0.01, 10.0, "log"]},
+)
 def gaussian_finetune(request: Request, *, share: float = 0.05, rate: float = 0.1) -> nn.Module:
     """Return the original fine-tuned with Gaussian forget targets.
 

@@ -4,13 +4,22 @@ paper: none, an anchor. It has no trace of the forget rows, so that a method of 
 nearer to a retrained model has no use. The recipe's learning-rate schedule is compressed into the shorter run.
 """
 
+import math
+
 from torch import nn
 
+from regunlearn.benchmark import training
 from regunlearn.benchmark.registry import method
 from regunlearn.benchmark.spec import Request
 
 
-@method("truncated_retrain", paper="none", family="reference", reference=True)
+@method(
+    "truncated_retrain",
+    paper="none",
+    family="reference",
+    reference=True,
+    search={"share": [0.01, 0.25, "log"]},
+)
 def truncated_retrain(request: Request, *, share: float = 0.2) -> nn.Module:
     """Return a new model trained briefly on the retain rows.
 
@@ -18,4 +27,6 @@ def truncated_retrain(request: Request, *, share: float = 0.2) -> nn.Module:
         request: of the cell.
         share: of the recipe's epochs.
     """
-    return request.fit(request.new_model(), request.retain, epochs=share * request.recipe.epochs)
+    whole = training.steps_of(request.recipe, len(request.retain))
+    steps = max(1, math.floor(share * whole + 1e-9))  # never a step beyond the budget
+    return request.fit(request.new_model(), request.retain, epochs=request.recipe.epochs * steps / whole)

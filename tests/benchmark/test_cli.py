@@ -70,7 +70,7 @@ RUN = ("run", "--suite", "smoke", "--task", "ridge", "--split", "random", "--job
         ("methods", {"name", "paper", "reference", "family", "hyperparameters"}),
         ("tasks", {"name", "dataset", "suite", "splits"}),
         ("splits", {"name", "kind", "tasks"}),
-        ("metrics", {"name", "label", "unit", "better", "formula", "source"}),
+        ("metrics", {"name", "of", "label", "unit", "better", "formula", "source", "columns"}),
         ("datasets", {"name", "source", "licence"}),
     ],
 )
@@ -80,7 +80,7 @@ def test_listings(what: str, fields: set[str], command: Command) -> None:
     rows = json.loads(done.out)
     assert rows
     assert all(fields <= set(row) for row in rows)
-    assert len({row["name"] for row in rows}) == len(rows)
+    assert len({(row["name"], row.get("of")) for row in rows}) == len(rows)
     table = command("list", what)
     assert table.code == 0
     assert rows[0]["name"] in table.out

@@ -11,7 +11,7 @@ import torch
 from regunlearn.benchmark import gates, tasks
 from regunlearn.benchmark.assess import assess
 from regunlearn.benchmark.cache import Cache
-from regunlearn.benchmark.ensembles import Ensemble, Ensembles, view_of
+from regunlearn.benchmark.ensembles import Ensemble, Ensembles
 from regunlearn.benchmark.references import References
 
 SIZE = 8
@@ -31,8 +31,7 @@ def references(request: pytest.FixtureRequest, models: References) -> Ensembles:
 
 
 def unlearned(references: Ensembles, make: Any) -> Ensemble:
-    views = [view_of(make(seed), references.task, references.split(seed)) for seed in range(SIZE)]
-    return Ensemble.of(views)
+    return references.stack([references.look(make(seed), seed) for seed in range(SIZE)])
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +43,7 @@ def scores(references: Ensembles) -> Mapping[str, Mapping[str, float]]:
         "retrain": lambda seed: models.model(100 + seed, references.split(seed).unseen),
         "reinitialised": lambda seed: references.task.new_network(seed),
     }
-    return {name: assess(references, unlearned(references, make)) for name, make in made.items()}
+    return {name: assess(references, unlearned(references, make)).metrics for name, make in made.items()}
 
 
 def test_partners_see_what_the_other_forgets(models: References) -> None:
@@ -72,7 +71,7 @@ def test_views_come_back_from_the_cache(references: Ensembles, scores: object) -
     fresh = Ensembles(references.models, references.whole.name, SIZE, pool=references.pool)
     before, after = (one.view("original", 1) for one in (references, fresh))
     split = references.split(1)
-    direct = view_of(references.models.model(1, split.absent), references.task, split)
+    direct = references.look(references.models.model(1, split.absent), 1)
     for name, values in vars(before).items():
         np.testing.assert_array_equal(values, getattr(after, name))
         np.testing.assert_array_equal(values, getattr(direct, name))

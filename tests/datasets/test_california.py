@@ -64,12 +64,22 @@ def test_duplicates_are_dropped_and_features_standardised() -> None:
     values, targets = california.parse(parquet(table(60)))
     twice = np.concatenate([values, values[:10]])
     made = california._prepare(twice, np.concatenate([targets, targets[:10]]), (30, 10, 20))
-    assert made.notes.startswith("10 duplicate rows dropped; 60 of the rest")
+    assert made.notes.startswith("10 duplicate rows dropped; 60 of 60 drawn")
     features = made.inputs["features"]
     assert len(np.unique(features, axis=0)) == 60
     np.testing.assert_allclose(features[made.train].mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(features[made.train].std(axis=0), 1, atol=1e-5)
     np.testing.assert_array_equal(made.targets[:, 0], targets)
+
+
+def test_the_rows_for_tuning_are_others() -> None:
+    values, targets = california.parse(parquet(table(60)))
+    targets = np.arange(60.0)
+    scored, dev = (
+        california._prepare(values, targets, (20, 5, 5), (20, 5, 5), dev=dev) for dev in (False, True)
+    )
+    assert (len(dev.train), len(dev.validation), len(dev.test)) == (20, 5, 5)
+    assert not set(scored.targets[:, 0]) & set(dev.targets[:, 0])
 
 
 def test_from_a_local_copy_to_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,12 +63,19 @@ def test_positive_angles_turn_counter_clockwise() -> None:
 
 def test_duplicates_are_dropped_and_angles_cover_the_range() -> None:
     pictures = images(80)
-    made = mnist_rotation._prepare(
-        np.concatenate([pictures, pictures[:5]]), np.arange(85) % 10, validation=20, test=20
-    )
+    made = mnist_rotation._prepare(np.concatenate([pictures, pictures[:5]]), np.arange(85) % 10, (40, 20, 20))
     assert made.notes.startswith("5 duplicate images dropped")
     assert (len(made.train), len(made.validation), len(made.test)) == (40, 20, 20)
     assert made.inputs["images"].shape == (80, 1, 28, 28)
     assert abs(made.inputs["images"][made.train].mean()) < 1e-5
     assert -60 <= made.targets.min() < -40 < 40 < made.targets.max() <= 60
     assert set(made.groups["digit"]) == set("0123456789")
+
+
+def test_the_images_for_tuning_are_others() -> None:
+    pictures, digits, sizes = images(80), np.arange(80), (30, 10, 10)
+    scored, dev = (
+        mnist_rotation._prepare(pictures, digits, sizes, (20, 5, 5), dev=dev) for dev in (False, True)
+    )
+    assert (len(dev.train), len(dev.validation), len(dev.test)) == (20, 5, 5)
+    assert not set(scored.groups["digit"]) & set(dev.groups["digit"])

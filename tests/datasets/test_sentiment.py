@@ -95,10 +95,22 @@ def test_sentences_that_read_the_same_are_dropped() -> None:
     )
     assert made.notes.startswith("5 sentences dropped")
     inputs = made.inputs["words"]
-    assert inputs.shape == (41, 24, 50)
+    assert inputs.shape == (41, 32, 50)
     assert inputs.dtype == np.float32
     assert not inputs[:, :-3].any()
     np.testing.assert_array_equal(inputs[3, -1], vectors[3])
     np.testing.assert_array_equal(inputs[20, -3:], [np.zeros(50), vectors[4], np.zeros(50)])
     assert made.groups["source"].tolist() == ["movie"] * 21 + ["tweets"] * 20
     assert made.targets[3, 0] == np.linspace(-4, 4, len(movie))[3]
+
+
+def test_the_sentences_for_tuning_are_others() -> None:
+    words = [f"w{k}" for k in range(40)]
+    vectors = np.eye(40, 50, dtype=np.float32)
+    sentences = {"movie": (words, np.linspace(-4, 4, 40))}
+    rows = {word: k for k, word in enumerate(words)}
+    scored, dev = (
+        sentiment._prepare(sentences, rows, vectors, (10, 5, 5), (10, 5, 5), dev=dev) for dev in (False, True)
+    )
+    assert (len(dev.train), len(dev.validation), len(dev.test)) == (10, 5, 5)
+    assert not set(scored.targets[:, 0]) & set(dev.targets[:, 0])

@@ -1,5 +1,6 @@
 """Made-up records and method cards, the same on every run."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from regunlearn.benchmark.grid import Protocol, save
 from regunlearn.benchmark.records import Record
 from regunlearn.benchmark.registry import Card, Catalogue
 
@@ -246,6 +248,162 @@ def toy_catalogue() -> Catalogue:
     return Catalogue("method", cards)
 
 
+# Ensembles ----------------------------------------------------------------------------------------------------
+
+CONFIGURATIONS = {
+    "truncated_retrain-2": {"share": 0.02},
+    "truncated_retrain-10": {"share": 0.1},
+    "truncated_retrain-25": {"share": 0.25},
+    "fine_tune-tuned": {"share": 0.02},
+}
+# total variation's closeness, privacy, features, utility ratio, passes
+ENTRIES = {
+    "original": (0.0, 0.0, 0.0, 0.98, 0.0),
+    "retrain": (0.98, 0.99, 0.99, 1.0, 1.0),
+    "truncated_retrain-2": (0.2, 0.97, 0.95, 1.04, 0.02),
+    "truncated_retrain-10": (0.45, 0.97, 0.96, 1.03, 0.1),
+    "truncated_retrain-25": (0.7, 0.98, 0.97, 1.02, 0.25),
+    "reinitialised": (0.1, 0.99, 0.9, 2.4, 0.0),
+    "constant": (0.0, 0.99, 0.0, 2.6, 0.0),
+    "head_distillation": (0.95, 0.8, 0.01, 1.02, 0.05),
+    "blindspot": (0.6, 0.55, 0.7, 1.03, 0.18),
+    "bad_teacher": (0.4, 0.5, 0.45, 1.02, 0.12),
+    "gaussian_finetune": (0.35, 0.4, 0.4, 1.01, 0.08),
+    "fine_tune": (0.2, 0.2, 0.2, 1.0, 0.1),
+    "fine_tune-tuned": (0.3, 0.28, 0.3, 1.01, 0.02),
+    "amnesiac": (0.55, 0.5, 0.5, 1.03, 0.11),
+}
+POOLED = ("random", "group")
+V1_SPLITS = ("band", "group", "random", "tail")
+UNITS_OF = {"california-mlp": 32}
+TV_NULL, TV_NONE = 0.08, 0.9
+
+
+def ensemble_protocol(
+    tasks: "tuple[str, ...] | None" = None, splits: tuple[str, ...] = V1_SPLITS
+) -> Protocol:
+    """A protocol of ensembles over the made-up tasks."""
+    names = tuple(TASKS) if tasks is None else tasks
+    return Protocol(
+        name="v1",
+        splits={task: list(splits) for task in names},
+        ensembles={task: [UNITS_OF.get(task, 16), 32] for task in names},
+        configurations=CONFIGURATIONS,
+        tiers=[0.02, 0.1, 0.25],
+    )
+
+
+def ensemble(method: str, task: str, split: str) -> Record:
+    """A record of an ensemble, drawn around the entry's character."""
+    rng = np.random.default_rng(
+        [list(ENTRIES).index(method), list(TASKS).index(task), V1_SPLITS.index(split)]
+    )
+    forget, privacy, weights, ratio, passes = ENTRIES[method]
+    units = UNITS_OF.get(task, 16) // (2 if split in POOLED else 1)
+    means = {"s_forget": forget, "s_weights": weights} | ({"s_privacy": privacy} if split in POOLED else {})
+    columns = {}
+    for name, mean in means.items():
+        own = np.clip(mean + rng.normal(0, 0.06), 0, 1) if 0 < mean < 1 else np.array(mean)
+        columns[name] = np.clip(own + rng.normal(0, 0.01, units) * (0 < mean < 1), 0, 1)
+    columns["score"] = np.min(list(columns.values()), axis=0)
+    metrics = {name: float(values.mean()) for name, values in columns.items()}
+    metrics["score"] = min(metrics[name] for name in means)
+    tv = TV_NONE - metrics["s_forget"] * (TV_NONE - TV_NULL)
+    metrics |= {
+        "models": float(UNITS_OF.get(task, 16)),
+        "tv": tv,
+        "tv_null": TV_NULL,
+        "tv_none": TV_NONE,
+        "tv_full": tv,
+        "tv_full_low": tv - 0.02,
+        "tv_full_high": tv + 0.02,
+        "klom_r": 3 * (1 - metrics["s_forget"]),
+        "klom_r_p95": 5 * (1 - metrics["s_forget"]),
+        "probe_recovery": 1 - metrics["s_weights"],
+        "r_idi": 1 - metrics["s_weights"],
+        "utility_ratio": ratio + 0.003 * rng.normal(),
+        "utility_limit": 1.08,
+        "permutation_p": 0.4 if forget > 0.9 else 0.001,
+        "rnc": metrics["s_forget"],
+        "tow_r": 0.5,
+    }
+    if split in POOLED:
+        metrics |= {"u_lira_auc": 0.98 - 0.48 * privacy, "u_lira_tpr": 0.5 * (1 - privacy)}
+        metrics |= {
+            "u_lira_auc_low": metrics["u_lira_auc"] - 0.01,
+            "u_lira_auc_high": metrics["u_lira_auc"] + 0.01,
+        }
+        metrics |= {"u_lira_null": 0.503, "u_lira_none": 0.978}
+    return record(
+        method=method,
+        task=task,
+        split=split,
+        split_hash=split,
+        metrics=metrics,
+        curves={"jackknife": {name: values.tolist() for name, values in columns.items()}},
+        passes=passes,
+        seconds=40.0 * passes + 0.01,
+        retrain_seconds=40.0,
+    )
+
+
+def ensembles(
+    methods: "tuple[str, ...] | None" = None,
+    tasks: "tuple[str, ...] | None" = None,
+    splits: tuple[str, ...] = V1_SPLITS,
+) -> list[Record]:
+    """Records of all cells of ensembles."""
+    return [
+        ensemble(method, task, split)
+        for method in (tuple(ENTRIES) if methods is None else methods)
+        for task in (tuple(TASKS) if tasks is None else tasks)
+        for split in splits
+    ]
+
+
+def gates(
+    tasks: "tuple[str, ...] | None" = None,
+    splits: tuple[str, ...] = V1_SPLITS,
+    failed: "tuple[tuple[str, str], ...]" = (),
+) -> list[dict[str, Any]]:
+    """Rows of gates.json, of which those of some blocks fail G1."""
+    rows = []
+    for task in tuple(TASKS) if tasks is None else tasks:
+        for split in splits:
+            bad = (task, split) in failed
+            for gate, what, value in (
+                ("G1", "DSR, D(original, retrained) / D(retrained, other)", 1.2 if bad else 4.0),
+                ("G2", "retrained MAE / best constant's", 0.5),
+            ):
+                rows.append(
+                    {
+                        "task": task,
+                        "split": split,
+                        "design": "pool" if split in POOLED else "fixed set",
+                        "originals": 16,
+                        "retrained": 32,
+                        "gate": gate,
+                        "what": what,
+                        "value": value,
+                        "low": value - 0.1,
+                        "high": value + 0.1,
+                        "passed": not (bad and gate == "G1"),
+                    }
+                )
+    return rows
+
+
+def write_ensembles(
+    folder: Path, records: list[Record], protocol: Protocol, rows: "list[dict[str, Any]] | None"
+) -> Path:
+    """Write a results folder of ensembles; no gates.json where `rows` is None."""
+    write(folder, records)
+    save(protocol, folder)
+    if rows is not None:
+        (folder / "gates.json").write_text(json.dumps(rows), encoding="utf-8")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def made() -> SimpleNamespace:
     """Everything above, for the tests (test files cannot import this one)."""
@@ -258,4 +416,10 @@ def made() -> SimpleNamespace:
         toy=toy,
         toy_catalogue=toy_catalogue,
         methods=tuple(METHODS),
+        ensemble=ensemble,
+        ensembles=ensembles,
+        entries=tuple(ENTRIES),
+        protocol=ensemble_protocol,
+        gates=gates,
+        write_ensembles=write_ensembles,
     )
