@@ -56,11 +56,13 @@ def assess(references: Ensembles, unlearned: Ensemble) -> Assessment:
     if references.pool:
         values |= _privacy(references, forgotten, anchors)
         values |= _memory(forgotten, anchors.retrained, inside=references.inside)
+    closures = _closures(references, forgotten, anchors)
+    values["rnc"] = float(np.mean(closures)) if closures else None
     axes = [value for name in AXES if (value := values.get(name)) is not None]
     values["score"] = min(axes) if axes else None
     curves = {
         "jackknife": _replicates(references, unlearned, anchors, values),
-        "runs": {"rnc": _closures(references, forgotten, anchors)},
+        "runs": {"rnc": closures} if closures else {},
     }
     return Assessment(
         {name: float(v) for name, v in sorted(values.items()) if v is not None and np.isfinite(v)},
@@ -142,7 +144,6 @@ def _indistinguishability(references: Ensembles, forgotten: Array, anchors: Anch
         "energy": float(between.energy(unlearned, retrained, spread=between.spread_of(retrained)).mean()),
         "f_ratio": against(between.forgetting_quality, splits=2).ratio,
         "epsilon_certified": float(between.certified_epsilon(unlearned, retrained).mean()),
-        "rnc": composites.ensemble_rnc(unlearned, original, retrained[: len(unlearned)]),
         "dsr": composites.ensemble_dsr(original, retrained[: len(original)]),
     }
 

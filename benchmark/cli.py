@@ -380,7 +380,7 @@ def check(
     catalogue = registry.discover("method")
     found: dict[tuple[str, str], list[Any]] = {}
     for record in records:
-        card, problem = catalogue.cards.get(record.method), None
+        card, problem = catalogue.cards.get(record.method.partition("-")[0]), None
         if record.protocol != rules.name:
             problem = f"of protocol {record.protocol!r}, expected {rules.name!r}. Remove them."
         elif record.split not in rules.splits.get(record.task, ()) or record.seed not in rules.seeds:

@@ -45,7 +45,7 @@ def total_variation(unlearned: Array, retrained: Array) -> Array:
     """Return the total variation of Gaussian fits, per row.
 
     TV_i = 1/2 int |p_u - p_r| = max over attackers of (TPR - FPR) at telling an unlearned model from a retrained one
-    by its prediction on row i. Towards 0. Null value .12, .08, .06 at 32, 64, 128 models; shift by d standard
+    by its prediction on row i. Towards 0. Null value .16, .11, .08 at 16, 32, 64 models; shift by d standard
     deviations: 2 Phi(d/2) - 1. The quantity bounded by (epsilon, delta) in the NeurIPS 2023 challenge, as an
     advantage. Fails to see what a Gaussian fit cannot show (two modes: compare `kolmogorov_smirnov`), and is near 1
     for every bad method on band forgetting (there KLOM-R orders them).

@@ -15,7 +15,7 @@ from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from regunlearn.benchmark import ensemble_runner, grid, machine, runner
+from regunlearn.benchmark import ensemble_runner, gates, grid, machine, runner
 from regunlearn.benchmark.atomic import sweep, write_text
 from regunlearn.benchmark.ensemble_runner import Run
 from regunlearn.benchmark.ensembles import Role
@@ -104,6 +104,7 @@ def run(
         sweep(place)
     store = Store(folder)
     grid.save(cells[0].protocol, folder)
+    _copy_gates(settings, folder)
     _save_machine(folder)
     cells = _runnable(cells, settings, outcome, jobs, progress)
     todo = [cell for cell in cells if again or not _is_current(cell, settings, store)]
@@ -353,6 +354,13 @@ def _spread(
                 "kept. Run the same command again; use fewer --jobs if memory is short."
             ) from error
         raise
+
+
+def _copy_gates(settings: Settings, folder: Path) -> None:
+    """Bring the gates of a protocol into another folder of its records, where a board needs them."""
+    source, target = (home / gates.FILE if home else None for home in (settings.references, folder))
+    if source is not None and target is not None and source.is_file() and not target.exists():
+        write_text(target, source.read_text(encoding="utf-8"))
 
 
 def _save_machine(folder: Path) -> None:

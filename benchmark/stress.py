@@ -33,7 +33,7 @@ from regunlearn.benchmark.splits import HeldOut, seed_of
 from regunlearn.benchmark.statistics import t_interval
 from regunlearn.benchmark.tasks import Task
 
-STRESS_VERSION = 1
+STRESS_VERSION = 2
 BAND = (0.4, 0.8)
 """Quantiles of the training targets (of output 0) between which targets are moved: many rows of one kind, and
 off the ends, where targets are rare or capped."""
@@ -256,6 +256,7 @@ class StressView:
         test: predictions, shape (rows, outputs), in the target's unit, on the clean test rows of the band.
         forget: the same on the corrupted training rows.
         poison: shape (3,): z, Kolmogorov-Smirnov distance and p-value of the poison scores.
+        error: shape (), MAE on all test rows, which are clean, in the target's unit.
 
     `test` and `forget` have no rows in the poison test, `poison` is empty in the confusion tests.
     """
@@ -263,6 +264,7 @@ class StressView:
     test: Array
     forget: Array
     poison: Array
+    error: Array
 
 
 NOTHING: Array = np.zeros((0, 1))
@@ -276,14 +278,21 @@ def look_confused(model: nn.Module, task: StressTask) -> StressView:
         training.predict(model, task.inputs(rows))[0].double().cpu().numpy() * task.scale + task.shift
         for rows in (task.split.test_forget, task.corrupted)
     )
-    return StressView(test, forget, poison=NOTHING)
+    return StressView(test, forget, poison=NOTHING, error=error_of(model, task))
 
 
 def look_poisoned(model: nn.Module, task: StressTask) -> StressView:
     """Return the test of a model's poison scores."""
     scores = scores_of(model, task)
     found = composites.poison_test(scores) if len(scores) else NO_TRACE
-    return StressView(NOTHING, NOTHING, poison=np.array(found))
+    return StressView(NOTHING, NOTHING, poison=np.array(found), error=error_of(model, task))
+
+
+def error_of(model: nn.Module, task: StressTask) -> Array:
+    """Return the MAE on all test rows, shape (), in the target's unit: a destroyed model leaves no trace either."""
+    predicted, _ = training.predict(model, task.inputs(task.test))
+    natural = predicted.double().cpu().numpy() * task.scale + task.shift
+    return np.array(np.abs(natural - task.clean.dataset.targets[task.test]).mean())
 
 
 class StressEnsembles(EnsemblesOf[StressView, StressView]):
@@ -341,7 +350,8 @@ def assess_stress(references: StressEnsembles, unlearned: StressView) -> dict[st
         references: the originals and retrained models.
         unlearned: views of the method's models, stacked in the order of the seeds.
     """
-    return references.stress.assess(references, unlearned)
+    utility = float(unlearned.error.mean() / references.ensemble("retrained").error.mean())
+    return {**references.stress.assess(references, unlearned), "stress_utility": utility}
 
 
 def assess_confused(references: StressEnsembles, unlearned: StressView) -> dict[str, float]:

@@ -58,6 +58,17 @@ ENTRIES: Mapping[str, Entry] = MappingProxyType(
                 source="corrective unlearning, Goel et al., arXiv:2402.14015",
             ),
             Entry(
+                name="stress_utility",
+                label="Error on clean test rows / retrained's",
+                better="one",
+                formula="mean MAE of the unlearned models on all test rows / that of the retrained models",
+                null="1",
+                none="1.00 to 1.05: the corruption costs the original little",
+                failure="blind to the corruption itself: doing nothing passes. It shows a destroyed model, which leaves "
+                "no trace of the poison either.",
+                source="standard",
+            ),
+            Entry(
                 name="poison_z",
                 label="Trace of poison in the gradients, z",
                 better="zero",

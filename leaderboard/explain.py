@@ -35,8 +35,8 @@ INTRODUCTIONS: dict[Of, str] = {
     "[protocol.md](protocol.md). In the tables, *doing nothing* and *another retrain* are the methods `original` and "
     "`retrain`; *originals* and *null* are the anchor columns that every record holds.",
     "stress": "Models trained on data that were corrupted on purpose: the protocol `stress`, see "
-    "[protocol.md](protocol.md). For every metric a record also holds the columns `_low` and `_high` (95% t interval over models, where "
-    "there is one), `_none` (the originals) and `_null` (the retrained models).",
+    "[protocol.md](protocol.md). For every metric a record also holds the columns `_low` and `_high` (95% t "
+    "interval over models, where there is one), `_none` (the originals) and `_null` (the retrained models).",
 }
 BESIDE = ("v1", "stress")
 """Run folders beside the one of single models whose records the page shows too."""
