@@ -8,6 +8,7 @@ sha256 of the wheel: 71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217f
 Each image is turned once, about its centre and by linear interpolation, by an angle drawn uniformly from [-60, 60]
 degrees; positive is counter-clockwise. The angle is the target. It is exact, while the slant of the hand that wrote
 the digit is not known: what cannot be predicted of the target must be memorised.
+The turned image is halved to 14x14: a model trains in a fifth of the time and is as good.
 Dropped: images identical before turning (none were found).
 Sizes: 1,500 / 500 / 2,000, and 30 epochs. So few training rows leave something to forget: for a random 10 %, original
 and retrained models differ on the forget rows 2.5 times as much (mean square) as two retrained ones; with 3,000
@@ -92,6 +93,12 @@ def rotated(images: NDArray[np.float32], degrees: NDArray[np.float64]) -> NDArra
     return np.asarray(map_coordinates(images, np.stack([image, row, column]), order=1), dtype=np.float32)
 
 
+def halved(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the means over blocks of 2x2 pixels: (n, height, width) to (n, height / 2, width / 2)."""
+    n, height, width = images.shape
+    return images.reshape(n, height // 2, 2, width // 2, 2).mean(axis=(2, 4))
+
+
 @dataset(
     "mnist-rotation",
     modality="vision",
@@ -136,7 +143,7 @@ def _prepare(
     degrees = np.random.default_rng(seed_of("dataset", name, "angles")).uniform(
         -LARGEST, LARGEST, size=len(kept)
     )
-    values = rotated(images[kept].astype(np.float32) / np.float32(255), degrees)
+    values = halved(rotated(images[kept].astype(np.float32) / np.float32(255), degrees))
     values = (values - values[division.train].mean()) / values[division.train].std()
     return Dataset(
         name=name,

@@ -66,7 +66,7 @@ def test_duplicates_are_dropped_and_angles_cover_the_range() -> None:
     made = mnist_rotation._prepare(np.concatenate([pictures, pictures[:5]]), np.arange(85) % 10, (40, 20, 20))
     assert made.notes.startswith("5 duplicate images dropped")
     assert (len(made.train), len(made.validation), len(made.test)) == (40, 20, 20)
-    assert made.inputs["images"].shape == (80, 1, 28, 28)
+    assert made.inputs["images"].shape == (80, 1, 14, 14)
     assert abs(made.inputs["images"][made.train].mean()) < 1e-5
     assert -60 <= made.targets.min() < -40 < 40 < made.targets.max() <= 60
     assert set(made.groups["digit"]) == set("0123456789")
