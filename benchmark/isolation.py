@@ -27,5 +27,6 @@ def isolated(seed: int, device: torch.device) -> Iterator[None]:
             torch.set_default_dtype(dtype)
             torch.set_grad_enabled(grad)
             torch.set_num_threads(threads)
-            torch.set_default_device(default)
+            if torch.get_default_device() != default:  # setting one, even the same, slows every later call of torch
+                torch.set_default_device(None if default.type == "cpu" else default)
             torch.use_deterministic_algorithms(deterministic)

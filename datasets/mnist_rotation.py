@@ -96,7 +96,7 @@ def rotated(images: NDArray[np.float32], degrees: NDArray[np.float64]) -> NDArra
 def halved(images: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the means over blocks of 2x2 pixels: (n, height, width) to (n, height / 2, width / 2)."""
     n, height, width = images.shape
-    return images.reshape(n, height // 2, 2, width // 2, 2).mean(axis=(2, 4))
+    return np.asarray(images.reshape(n, height // 2, 2, width // 2, 2).mean(axis=(2, 4)), dtype=np.float32)
 
 
 @dataset(

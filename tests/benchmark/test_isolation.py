@@ -94,3 +94,13 @@ def test_blocks_nest() -> None:
         with isolated(1, CPU):
             draw()
         assert (first, draw()) == expected
+
+
+def test_no_default_device_is_left_behind() -> None:
+    """One that is set, even the same, puts a Python call around every later function of torch."""
+    with isolated(0, torch.device("cpu")):
+        torch.set_default_device("meta")
+    assert torch.overrides._len_torch_function_stack() == 0
+    with isolated(0, torch.device("cpu")):
+        pass
+    assert torch.overrides._len_torch_function_stack() == 0
