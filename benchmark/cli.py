@@ -545,6 +545,10 @@ def _cells(
         raise UsageError(f"no method found in {methods}.")
     cells = rules.cells(chosen)
     if whole.ensembles:  # the folder is one of the whole protocol, whichever part of it is run
+        for cell in cells:
+            if cell.split not in whole.splits.get(cell.task, ()):
+                of_task = f"split of task {cell.task} in protocol {whole.name}"
+                raise UnknownName(of_task, cell.split, whole.splits.get(cell.task, ()))
         cells = [replace(cell, protocol=whole) for cell in cells]
     return cells, out or Path("runs") / Path(default).name
 

@@ -97,9 +97,12 @@ def run(
         progress: told about each step.
 
     Raises:
-        BenchmarkError: the folder holds another protocol or broken records, or cannot be written to.
+        BenchmarkError: the folder holds another protocol or broken records, or cannot be written to; or a
+            configuration does not fit its method.
     """
     progress, outcome = progress or Silent(), Outcome()
+    for cell in {cell.method: cell for cell in cells}.values():
+        runner.card_of(cell, settings)  # a bad configuration is told before anything is trained
     for place in (folder, settings.cache):
         sweep(place)
     store = Store(folder)

@@ -21,6 +21,7 @@ from regunlearn.benchmark import composites, membership, training
 from regunlearn.benchmark import distributions as between
 from regunlearn.benchmark.atomic import write_text
 from regunlearn.benchmark.ensembles import Ensembles
+from regunlearn.benchmark.errors import BenchmarkError
 from regunlearn.benchmark.evidence import Array
 from regunlearn.benchmark.grid import Design
 from regunlearn.benchmark.spec import Indices
@@ -71,11 +72,20 @@ def table(design: Design, found: Sequence[Gate]) -> list[dict[str, Any]]:
 
 
 def save(rows: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """Write the rows to `gates.json` of a protocol's folder; those of other tasks and splits stay."""
+    """Write the rows to `gates.json` of a protocol's folder; those of other tasks and splits stay.
+
+    Raises:
+        BenchmarkError: the file that is there does not hold gates.
+    """
     path = folder / FILE
     fresh = {(row["task"], row["split"]) for row in rows}
-    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    kept = [row for row in before if (row["task"], row["split"]) not in fresh]
+    try:
+        before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+        kept = [row for row in before if (row["task"], row["split"]) not in fresh]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BenchmarkError(
+            f"{path}: expected the gates of a protocol, found {error!r:.100}. Restore or delete it."
+        ) from error
     rounded = [{k: float(f"{v:.7g}") if isinstance(v, float) else v for k, v in row.items()} for row in rows]
     ordered = sorted([*kept, *rounded], key=lambda row: (row["task"], row["split"]))
     write_text(path, json.dumps(ordered, indent=1) + "\n")

@@ -63,7 +63,8 @@ class Protocol:
     def _check_ensembles(self) -> None:
         for task in self.splits if self.ensembles else ():
             sizes = self.ensembles.get(task, ())
-            if len(sizes) != 2 or not 8 <= sizes[0] <= sizes[1] or sizes[0] % 2:
+            whole = len(sizes) == 2 and all(type(size) is int for size in sizes)
+            if not whole or not 8 <= sizes[0] <= sizes[1] or sizes[0] % 2:
                 raise UsageError(
                     f"protocol {self.name}: task {task} has ensembles of {list(sizes)}: expected two numbers, of "
                     "originals (even, at least 8) and of retrained models (at least as many)."
@@ -209,9 +210,9 @@ def save(protocol: Protocol, folder: Path) -> None:
     if path.is_file():
         before = load(folder)
         rules = {
-            name: (getattr(before, name), getattr(protocol, name))
-            for name in ("name", "share", "time_limit", "tiers")
+            name: (getattr(before, name), getattr(protocol, name)) for name in ("name", "share", "time_limit")
         }
+        rules["tiers"] = (list(before.tiers), list(protocol.tiers))
         rules["reference_seeds"] = (sorted(before.reference_seeds), sorted(protocol.reference_seeds))
         for name, (old, new) in rules.items():
             if old != new:
@@ -247,7 +248,7 @@ def _written(protocol: Protocol) -> str:
     }
     for name, table in tables.items():
         if table:
-            lines += ["", f"[{name}]", *(f'"{key}" = {_toml(table[key])}' for key in sorted(table))]
+            lines += ["", f"[{name}]", *(f"{_toml(key)} = {_toml(table[key])}" for key in sorted(table))]
     return "\n".join(lines) + "\n"
 
 
@@ -273,7 +274,9 @@ def _toml(value: Any) -> str:
         return "[" + ", ".join(map(_toml, value)) + "]"
     if isinstance(value, bool):
         return str(value).lower()
-    return json.dumps(value) if isinstance(value, str) else repr(value)
+    if isinstance(value, str):  # as JSON, but for characters that TOML wants escaped or as they are
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)
 
 
 TUNED = "tuned"

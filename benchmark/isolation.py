@@ -27,6 +27,7 @@ def isolated(seed: int, device: torch.device) -> Iterator[None]:
             torch.set_default_dtype(dtype)
             torch.set_grad_enabled(grad)
             torch.set_num_threads(threads)
-            if torch.get_default_device() != default:  # setting one, even the same, slows every later call of torch
+            # Setting a default device, even the same one, would slow every later call of torch.
+            if torch.get_default_device() != default:
                 torch.set_default_device(None if default.type == "cpu" else default)
             torch.use_deterministic_algorithms(deterministic)

@@ -150,6 +150,16 @@ def auc(positives: Array, negatives: Array) -> float | None:
     return float((ranks[:p].sum() - p * (p + 1) / 2) / (p * n))
 
 
+def pinball(predictions: Array, targets: Array, level: float) -> float:
+    """Return the mean pinball loss of predicted quantiles: max(q (y - f), (q - 1) (y - f)), q = `level` in (0, 1).
+
+    Smallest for the true q-quantile: phi(z_q) for y ~ N(0, 1), phi and z_q its density and quantile. Koenker and
+    Bassett, Econometrica 1978.
+    """
+    gap = targets - predictions
+    return float(np.maximum(level * gap, (level - 1) * gap).mean())
+
+
 def wasserstein(a: Array, b: Array) -> float:
     """First Wasserstein distance between two pooled samples of predictions, mean over outputs."""
     from scipy.stats import wasserstein_distance

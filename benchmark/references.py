@@ -108,8 +108,9 @@ class References:
     def train(self, wanted: Sequence[tuple[int, Indices]]) -> None:
         """Train models, (seed, rows to leave out) each, that are not in the cache; those of equal size together.
 
-        A network of linear layers and ReLU is stacked where that is measured to be faster: it ends with the very
-        weights of the loop. Any other network is trained one by one.
+        A network of linear layers and ReLU is stacked where that is measured to be faster: it takes the very gradients
+        of the loop. Under Adam the weights may differ in their last bits, as a processor rounds the ends of small
+        tensors otherwise than the inside of large ones. Any other network is trained one by one.
 
         Raises:
             ReferenceDivergedError: training ended with weights that are not finite.

@@ -100,8 +100,12 @@ def open_scored(design: Design, settings: Settings) -> Ensembles:
     return found
 
 
-def identity(cell: Cell, settings: Settings) -> dict[str, Any]:
-    """Return the hashes and hyperparameters under which the cell's record is made and found again."""
+def card_of(cell: Cell, settings: Settings) -> registry.Card:
+    """Return the card of the cell's method.
+
+    Raises:
+        UsageError: the cell's configuration names what is no hyperparameter of it.
+    """
     card = registry.discover("method", settings.methods).get(cell.entry)
     strange = sorted(set(cell.configuration) - set(card.hyperparameters))
     if strange:
@@ -109,7 +113,12 @@ def identity(cell: Cell, settings: Settings) -> dict[str, Any]:
             f"configuration {cell.method!r}: {', '.join(strange)} are no hyperparameters of {card.name}. "
             f"Known: {', '.join(card.hyperparameters)}."
         )
-    setting = setting_of(cell, settings)
+    return card
+
+
+def identity(cell: Cell, settings: Settings) -> dict[str, Any]:
+    """Return the hashes and hyperparameters under which the cell's record is made and found again."""
+    card, setting = card_of(cell, settings), setting_of(cell, settings)
     return {
         "protocol": cell.protocol.name,
         "method": cell.method,

@@ -14,12 +14,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from regunlearn.benchmark import machine
-from regunlearn.benchmark.atomic import replacing, write_text
+from regunlearn.benchmark.atomic import write_bytes, write_text
 from regunlearn.benchmark.cache import Cache, Facts, key_of
 from regunlearn.benchmark.errors import BenchmarkError
 
@@ -136,11 +136,11 @@ def ship(files: Mapping[str, Sequence[Facts]], source: Cache, folder: Path) -> M
         folder: of the protocol.
 
     Raises:
-        BenchmarkError: an entry is not in the cache, or all files together would be larger than `LARGEST`.
+        BenchmarkError: an entry is not in the cache, or all files together would be larger than `LARGEST`; nothing is
+            written then.
     """
     home = folder / FOLDER
-    home.mkdir(parents=True, exist_ok=True)
-    known = dict(Shipped(folder).manifest["files"])
+    known, written = dict(Shipped(folder).manifest["files"]), dict[str, bytes]()
     for name, entries in files.items():
         tensors: dict[str, Tensor] = {}
         for facts in entries:
@@ -153,18 +153,13 @@ def ship(files: Mapping[str, Sequence[Facts]], source: Cache, folder: Path) -> M
             tensors |= {
                 f"{shipped_key(facts)}/{leaf}": values.contiguous() for leaf, values in content.items()
             }
-        with replacing(home / name) as temporary:
-            try:
-                save_file(tensors, temporary)
-            except SafetensorError as error:  # hides the errno of a full disk
-                raise OSError(str(error)) from error
-        content_hash = hashlib.sha256((home / name).read_bytes()).hexdigest()
-        made = {"machine": machine.identity(), "versions": machine.versions()}
+        written[name] = save(tensors)
         known[name] = {
-            "sha256": content_hash,
-            "bytes": (home / name).stat().st_size,
+            "sha256": hashlib.sha256(written[name]).hexdigest(),
+            "bytes": len(written[name]),
             "entries": len(entries),
-            **made,
+            "machine": machine.identity(),
+            "versions": machine.versions(),
         }
     total = sum(facts["bytes"] for facts in known.values())
     if total > LARGEST:
@@ -172,5 +167,7 @@ def ship(files: Mapping[str, Sequence[Facts]], source: Cache, folder: Path) -> M
             f"{home}: the references take {total / 1e6:.1f} MB, expected at most {LARGEST / 1e6:.0f}. Ship fewer tasks "
             "or smaller ensembles."
         )
+    for name, content_bytes in written.items():
+        write_bytes(home / name, content_bytes)
     write_text(home / MANIFEST, json.dumps({"files": known}, indent=1, sort_keys=True) + "\n")
     return {name: facts["bytes"] for name, facts in known.items()}

@@ -64,8 +64,8 @@ ENTRIES: Mapping[str, Entry] = MappingProxyType(
                 formula="mean MAE of the unlearned models on all test rows / that of the retrained models",
                 null="1",
                 none="1.00 to 1.05: the corruption costs the original little",
-                failure="blind to the corruption itself: doing nothing passes. It shows a destroyed model, which leaves "
-                "no trace of the poison either.",
+                failure="blind to the corruption itself: doing nothing passes. It shows a destroyed model, which "
+                "leaves no trace of the poison either.",
                 source="standard",
             ),
             Entry(

@@ -76,5 +76,5 @@ def _compare(design: Design, role: Role, seed: int, shipped: Ensembles, fresh: E
         for view in (fresh.view(role, seed), shipped.view(role, seed), shipped.view(role, following))
     )
     apart = float(np.sqrt(np.square(theirs - other).mean()))
-    drift = float(np.sqrt(np.square(mine - theirs).mean())) / apart
+    drift = float(np.sqrt(np.square(mine - theirs).mean())) / max(apart, np.finfo(np.float64).tiny)
     return Finding(design.task, design.split, role, seed, bool((mine == theirs).all()), drift)

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from regunlearn.benchmark import grid
 from regunlearn.benchmark.atomic import write_bytes, write_text
 from regunlearn.benchmark.errors import BenchmarkError
+from regunlearn.benchmark.records import read_all
 from regunlearn.benchmark.registry import Catalogue
 from regunlearn.benchmark.rules import UTILITY_ERRORS, UTILITY_MARGIN
 from regunlearn.leaderboard import (
@@ -27,10 +28,14 @@ from regunlearn.leaderboard import (
     ensemble_tables,
     frame,
     scores,
+    stress_board,
+    stress_page,
     tables,
 )
 from regunlearn.leaderboard.figures import FIGURES
 from regunlearn.leaderboard.panels import MOST
+from regunlearn.leaderboard.stress_board import Stress
+from regunlearn.leaderboard.stress_figure import stress_figure
 from regunlearn.leaderboard.style import styled
 from regunlearn.leaderboard.text import Table, escape_markdown, latex, markdown
 
@@ -162,20 +167,14 @@ class _Content:
 
 
 def _content(results: Path, catalogue: Catalogue | None) -> _Content:
-    """Return the content for the kind of protocol: of ensembles, or of single models."""
+    """Return the content for the kind of protocol: of ensembles, of stress tests alone, or of single models."""
     if (results / "protocol.toml").is_file() and grid.load(results).ensembles:
-        outcome = comparison.outcome(blocks.load(results, catalogue))
-        last = outcome.tiers[-1]
-        return _Content(
-            protocol=outcome.blocks.board.protocol,
-            page=partial(ensemble_page.page, outcome),
-            csv=partial(ensemble_csv.csv, outcome),
-            tex=partial(ensemble_page.tex, outcome),
-            compact=ensemble_tables.main_table(outcome, last, ensemble_tables.COMPACT),
-            terminal=ensemble_tables.main_table(outcome, last, ensemble_tables.TERMINAL),
-            figures={name: partial(draw, outcome) for name, draw in ensemble_figures.FIGURES.items()},
-            notes=ensemble_tables.leaders(outcome),
-        )
+        protocol, records = grid.load(results), read_all(results)
+        stress = stress_board.stress(records, protocol, catalogue)
+        if stress is not None and all(record.split in grid.STRESS_TESTS for record in records):
+            return _of_stress(stress)
+        gates = blocks.read_gates(results / blocks.GATES)
+        return _of_ensembles(comparison.outcome(blocks.blocks(records, protocol, gates, catalogue)), stress)
     board = frame.load(results, catalogue)
     numbers = tables.Numbers(board, scores.score(board))
     return _Content(
@@ -186,6 +185,35 @@ def _content(results: Path, catalogue: Catalogue | None) -> _Content:
         compact=tables.main_table(numbers, tables.COMPACT),
         terminal=tables.main_table(numbers, tables.TERMINAL),
         figures={name: partial(draw, numbers) for name, (draw, _) in FIGURES.items()},
+    )
+
+
+def _of_ensembles(outcome: comparison.Outcome, stress: Stress | None) -> _Content:
+    last = outcome.tiers[-1]
+    figures = {name: partial(draw, outcome) for name, draw in ensemble_figures.FIGURES.items()}
+    extra = {} if stress is None else {stress_page.FIGURE: partial(stress_figure, stress)}
+    return _Content(
+        protocol=outcome.blocks.board.protocol,
+        page=partial(ensemble_page.page, outcome, stress=stress),
+        csv=partial(ensemble_csv.csv, outcome, None if stress is None else stress_board.long(stress)),
+        tex=partial(ensemble_page.tex, outcome, stress),
+        compact=ensemble_tables.main_table(outcome, last, ensemble_tables.COMPACT),
+        terminal=ensemble_tables.main_table(outcome, last, ensemble_tables.TERMINAL),
+        figures={**figures, **extra},
+        notes=ensemble_tables.leaders(outcome),
+    )
+
+
+def _of_stress(stress: Stress) -> _Content:
+    table = stress_page.short_table(stress)
+    return _Content(
+        protocol=stress.protocol.name,
+        page=partial(stress_page.page, stress),
+        csv=partial(stress_page.csv, stress),
+        tex=partial(stress_page.tex, stress),
+        compact=table,
+        terminal=table,
+        figures={stress_page.FIGURE: partial(stress_figure, stress)},
     )
 
 

@@ -12,11 +12,12 @@ from regunlearn.leaderboard.frame import BLOCK
 from regunlearn.leaderboard.tables import EVERY
 
 
-def csv(outcome: Outcome) -> str:
+def csv(outcome: Outcome, more: pd.DataFrame | None = None) -> str:
     """Return everything as tidy CSV: task, split, method, metric, value, low, high, tier.
 
     One row a number. `score` of a block is the one that counts (after gates), `score_measured` the one before. Task
-    and split "*" are over all scored blocks: `score` (IQM) with its interval once, `rank` and `front` by tier.
+    and split "*" are over all scored blocks: `score` (IQM) with its interval once, `rank` and `front` by tier. `more`
+    are further rows without a tier.
     """
     long: list[dict[str, Any]] = [*_block_rows(outcome)]
     for entry in outcome.blocks.complete:
@@ -36,6 +37,8 @@ def csv(outcome: Outcome) -> str:
             {"method": entry, "metric": "average_rank", "value": float(rank), "tier": "any"}
             for entry, rank in names
         ]
+    if more is not None:
+        long += [{str(name): value for name, value in row.items()} for row in more.to_dict("records")]
     columns = [*BLOCK, "method", "metric", "value", "low", "high", "tier"]
     frame = pd.DataFrame(long, columns=columns).fillna({"task": EVERY, "split": EVERY, "tier": ""})
     frame = frame.astype({"value": float, "low": float, "high": float})

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 from matplotlib.lines import Line2D
 
 from regunlearn.leaderboard.blocks import base_of
@@ -40,12 +41,19 @@ class Drawn:
 
 
 def looks_of(outcome: Outcome) -> dict[str, Drawn]:
-    """Return how each entry is drawn; all retrains cut short alike, other configurations as their method, hollow."""
-    methods = outcome.blocks.board.methods
+    """Return how each entry of an outcome is drawn."""
+    return drawn(outcome.blocks.board.methods)
+
+
+def drawn(methods: pd.DataFrame) -> dict[str, Drawn]:
+    """Return how each entry of `Board.methods` is drawn.
+
+    All retrains cut short look alike; other configurations look as their method, hollow.
+    """
     bases = methods.assign(base=[base_of(str(name)) for name in methods.index]).drop_duplicates("base")
     own = looks(bases.set_index("base").rename_axis(index="method"))
     result = {}
-    for name in outcome.blocks.entries:
+    for name in map(str, methods.index):
         look, base = own[base_of(name)], base_of(name)
         hollow = name != base and base != CURVE
         result[name] = Drawn(look.colour, look.marker, look.dash, look.width, look.order, hollow)
@@ -54,11 +62,15 @@ def looks_of(outcome: Outcome) -> dict[str, Drawn]:
 
 def families(outcome: Outcome, names: Sequence[str], dots: bool = False) -> list[Line2D]:
     """Return the entries of a legend for the families of some entries, and for the references among them."""
-    methods = outcome.blocks.board.methods
+    return handles_of(outcome.blocks.board.methods, names, dots)
+
+
+def handles_of(methods: pd.DataFrame, names: Sequence[str], dots: bool = False) -> list[Line2D]:
+    """Return the same as `families` for entries of `Board.methods`; `dots`: references are dots too."""
     kinds, own = methods["kind"].to_dict(), methods["family"].to_dict()
     honest = sorted({str(own[name]) for name in names if kinds[name] == "honest"})
     handles = [_handle(family, family_colour(family), "o") for family in honest]
-    look = looks_of(outcome)
+    look = drawn(methods)
     for base, text in (
         (CURVE, "retrain cut short"),
         (NULL, "another retrain"),

@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 
+from regunlearn.benchmark.grid import STRESS_TESTS
 from regunlearn.benchmark.rules import UTILITY_ERRORS, UTILITY_MARGIN
 from regunlearn.benchmark.statistics import LEVEL
-from regunlearn.leaderboard import comparison
+from regunlearn.leaderboard import comparison, stress_page
 from regunlearn.leaderboard import comparison_tables as between
 from regunlearn.leaderboard import ensemble_tables as tables
 from regunlearn.leaderboard.blocks import Block
 from regunlearn.leaderboard.comparison import FEWEST, Outcome
+from regunlearn.leaderboard.stress_board import Stress
 from regunlearn.leaderboard.tables import machine_table
 from regunlearn.leaderboard.text import Table, escape_markdown, latex, markdown, number
-from regunlearn.leaderboard.tiers import BADGE
+from regunlearn.leaderboard.tiers import BADGE, Tier
 
 RULES = f"""\
 **Rows.** An entry is a method or a configuration of one (`METHOD-WORD`; `-tuned` is the tuned track). A block is a
@@ -76,8 +78,8 @@ CAPTIONS: Mapping[str, str] = {
 LETTERS = "Entries that share a letter are in one clique of the diagram."
 
 
-def page(outcome: Outcome, drawn: Sequence[str]) -> str:
-    """Return the page; `drawn` names the figures that there are."""
+def page(outcome: Outcome, drawn: Sequence[str], stress: Stress | None = None) -> str:
+    """Return the page, with a section on stress tests where there are some; `drawn` names the figures."""
     blocks = outcome.blocks
     scored, there = len(blocks.scored), len(blocks.board.blocks)
     parts = [
@@ -89,16 +91,14 @@ def page(outcome: Outcome, drawn: Sequence[str]) -> str:
         f"{task} / {split}"
         for task, splits in blocks.protocol.splits.items()
         for split in splits
-        if (task, split) not in blocks.facts
+        if (task, split) not in blocks.facts and split not in STRESS_TESTS
     )
     if unrun:
         parts.append(f"Of the protocol's blocks, no entry has run on: {escape_markdown(', '.join(unrun))}.")
     if not scored:
         parts.append("**No block is scored: nothing is ranked.** The reasons are with the blocks below.")
     for tier in outcome.tiers:
-        rows = sum(map(len, tier.groups.values()))
-        parts += [f"## {tier.title}", markdown(tables.main_table(outcome, tier))] if rows else []
-        parts.append(tables.against_curve(outcome, tier))
+        parts += _tier(outcome, tier)
     parts += ["## Rules", RULES.format(margin=number(outcome.standing.margin, 2))]
     parts += ["## Figures"] if drawn else []
     parts += [
@@ -113,17 +113,31 @@ def page(outcome: Outcome, drawn: Sequence[str]) -> str:
     )
     for block in blocks.board.blocks:
         parts += _block(outcome, block)
-    parts += ["## Machines", markdown(machine_table(blocks.board))]
+    if stress is not None:
+        parts += ["## Stress tests, not scored", *stress_page.section(stress, drawn, level=3)]
+    board = blocks.board if stress is None else stress.joined(blocks.board)
+    parts += ["## Machines", markdown(machine_table(board))]
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
-def tex(outcome: Outcome) -> str:
-    """Return the main tables of all tiers as LaTeX."""
-    return "\n".join(
+def tex(outcome: Outcome, stress: Stress | None = None) -> str:
+    """Return the main tables of all tiers as LaTeX, and those of stress tests."""
+    parts = [
         f"% {tier.title}\n{latex(tables.main_table(outcome, tier))}"
         for tier in outcome.tiers
         if any(tier.groups.values())
-    )
+    ]
+    return "\n".join(parts if stress is None else [*parts, stress_page.tex(stress)])
+
+
+def _tier(outcome: Outcome, tier: Tier) -> list[str]:
+    """Return heading and table of a tier, and who in it beats a retrain cut short, or that nobody is ranked."""
+    if not any(tier.groups.values()):
+        return [f"## {tier.title}", "No entry costs so little."]
+    parts = [f"## {tier.title}"]
+    if outcome.blocks.scored and not tier.ranks:
+        parts.append("Nobody is ranked in this tier.")
+    return [*parts, markdown(tables.main_table(outcome, tier)), tables.against_curve(outcome, tier)]
 
 
 def _comparisons(outcome: Outcome) -> list[str]:
@@ -180,7 +194,7 @@ def _gates(outcome: Outcome) -> list[str]:
 def _block(outcome: Outcome, block: Block) -> list[str]:
     row = outcome.blocks.facts[block]
     design = "audit pool" if row["pool"] else "fixed forget set"
-    sizes = f"{row['models']} models an entry, {row['retrained']} retrained models"
+    sizes = f"{row['models']} originals and as many models an entry, {row['retrained']} retrained models"
     parts = [f"### {escape_markdown(block[0])}, {escape_markdown(block[1])} ({design}, {sizes})"]
     if row["reason"]:
         parts.append(f"**Not scored: {escape_markdown(str(row['reason']))}.**")

@@ -9,8 +9,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from regunlearn.leaderboard.comparison import Outcome
 from regunlearn.leaderboard.ensemble_looks import GREY, families, looks_of
 from regunlearn.leaderboard.panels import legend
-from regunlearn.leaderboard.pareto import FREE, Panel, Point
-from regunlearn.leaderboard.pareto import _label as name_points
+from regunlearn.leaderboard.pareto import FREE, Panel, Point, name_points
 from regunlearn.leaderboard.scores import pareto_front
 from regunlearn.leaderboard.style import INK, WIDTH
 from regunlearn.leaderboard.tiers import NULL

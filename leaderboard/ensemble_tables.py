@@ -237,11 +237,11 @@ def gate_table(outcome: Outcome) -> Table | None:
     for gate in outcome.blocks.gates.to_dict("records"):
         value, low, high = (float(gate[name]) for name in ("value", "low", "high"))
         shown = number(value) if low == high else f"{number(value)} ({number(low)} to {number(high)})"
-        limit, passed = limit_of(str(gate["what"])), bool(gate["passed"])
+        passed = bool(gate["passed"])
         texts = [str(gate[name]) for name in ("task", "split", "gate", "what")]
         rows.append(
             Row(
-                [*texts, shown, limit or NOTHING, "pass" if passed else "FAIL"],
+                [*texts, shown, limit_of(gate), "pass" if passed else "FAIL"],
                 frozenset() if passed else frozenset({6}),
             )
         )

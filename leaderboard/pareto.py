@@ -90,7 +90,7 @@ def pareto(numbers: Numbers) -> Figure | None:
         ),
     ]
     legend(figure, [*(handle(name, look[name], line=False, marker=True) for name in names), *lines], 4)
-    _label(figure, main, drawn)
+    name_points(figure, main, drawn)
     return figure
 
 
@@ -172,7 +172,7 @@ def _score_panel(
     return Panel(places, frozenset(free), lines)
 
 
-def _label(figure: Figure, axes: Axes, panel: Panel) -> None:
+def name_points(figure: Figure, axes: Axes, panel: Panel) -> None:
     """Write each name beside its point, at the nearest place where it covers no point, line or other name."""
     canvas = cast(Any, FigureCanvasAgg(figure))
     canvas.draw()  # fixes the layout, which the pixel positions below depend on

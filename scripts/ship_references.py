@@ -24,7 +24,9 @@ def main() -> None:
     for design in grid.narrow(protocol, tasks=chosen.task or ()).designs():
         references = runner.open_ensembles(design, settings)
         originals = files.setdefault(f"{design.task}.originals.safetensors", [])
-        views = files.setdefault(f"{design.task}.views.safetensors", [references.models.held_out_facts])
+        views = files.setdefault(f"{design.task}.views.safetensors", [])
+        if references.whole.kind == "tail":  # the one kind that needs them
+            views.append(references.models.held_out_facts)
         for seed in range(design.size):
             originals.append(references.models.facts("model", seed, references.without("original", seed)))
         for role, size in references.sizes.items():

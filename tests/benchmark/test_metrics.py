@@ -520,3 +520,14 @@ def test_the_table_cannot_be_changed() -> None:
     table: Any = metrics.METRICS
     with pytest.raises(TypeError):
         table["rnc"] = None
+
+
+@pytest.mark.parametrize("level", [0.1, 0.5, 0.9])
+def test_pinball_of_a_normal_quantile(level: float) -> None:
+    """E max(q (y - z), (q - 1) (y - z)) = phi(z) for y ~ N(0, 1) and z its q-quantile, the smallest there is."""
+    from scipy.stats import norm
+
+    y, z = np.random.default_rng(0).normal(size=400_000), float(norm.ppf(level))
+    found = [metrics.pinball(np.full_like(y, value), y, level) for value in (z - 0.2, z, z + 0.2)]
+    assert found[1] == pytest.approx(float(norm.pdf(z)), abs=3e-3)
+    assert found[1] < min(found[0], found[2])

@@ -432,4 +432,4 @@ def test_the_methods_declare_spaces(name: str) -> None:
     card = registry.discover("method").get(name)
     found = space.parse(card.fact("search"), card.hyperparameters)
     assert set(found) == set(card.hyperparameters)
-    assert space.outside(found, card.hyperparameters) == (["share"] if name == "truncated_retrain" else [])
+    assert space.outside(found, card.hyperparameters) == []

@@ -11,7 +11,9 @@ import pytest
 
 from regunlearn.benchmark import gates as measured
 from regunlearn.benchmark.errors import BenchmarkError
+from regunlearn.benchmark.grid import Design
 from regunlearn.benchmark.records import Record
+from regunlearn.benchmark.statistics import Interval
 from regunlearn.leaderboard import blocks
 from regunlearn.leaderboard.blocks import UNMEASURED, Blocks, read_gates
 
@@ -118,10 +120,15 @@ def test_delete_one_values_that_do_not_fit_are_refused(made: SimpleNamespace) ->
     [
         ("{", "expected JSON"),
         ("{}", "expected a list of gates, found dict"),
-        ("[1]", "row 0: task is None"),
+        ("[1]", "row 0: task is missing"),
         (
             '[{"task": "a", "split": "b", "design": "pool", "gate": "G1", "what": "x", "value": true}]',
             "value is True",
+        ),
+        (
+            '[{"task": "a", "split": "b", "design": "pool", "gate": "G1", "what": "x", "value": 1, "low": 1, "high": 1,'
+            ' "originals": 8, "retrained": 8, "least": 0, "passed": true}]',
+            "most is missing",
         ),
     ],
 )
@@ -139,17 +146,27 @@ def test_gates_are_read_back_and_may_be_absent(made: SimpleNamespace, tmp_path: 
     assert read_gates(path) == made.gates(TASK)
 
 
-def test_the_limits_shown_are_those_of_the_gates() -> None:
-    source = Path(measured.__file__).read_text(encoding="utf-8")
-    for start in blocks.LIMITS:
-        assert f'"{start}' in source
-    shown = [blocks.LIMITS[start] for start in ("DSR", "TV of originals", "retrained MAE", "original MAE")]
-    assert shown == [
-        f"at least {measured.LEAST_DSR:g}",
-        f"at least {measured.LEAST_CONTRAST:g}",
-        f"at most {measured.WORST_TO_CONSTANT:g}",
-        f"{1 - measured.UTILITY:g} to {1 + measured.UTILITY:g}",
-    ]
-    assert (
-        blocks.LIMITS["rows trained on an epoch"] == f"{1 - measured.BATCHES:g} to {1 + measured.BATCHES:g}"
-    )
+@pytest.mark.parametrize(
+    ("least", "most", "shown"),
+    [
+        (measured.LEAST_DSR, np.inf, "at least 1.5"),
+        (0.0, measured.WORST_TO_CONSTANT, "at most 0.8"),
+        (1 - measured.UTILITY, 1 + measured.UTILITY, "0.9 to 1.1"),
+        (0.0, 0.0, "0"),
+    ],
+)
+def test_the_limits_shown_are_those_of_the_gates(
+    tmp_path: Path, least: float, most: float, shown: str
+) -> None:
+    gate = measured.Gate("G1", "x", Interval(1.2, 1.1, 1.3), least, most)
+    measured.save(measured.table(Design("california-mlp", "band", 8, 16, False), [gate]), tmp_path)
+    (row,) = read_gates(tmp_path / "gates.json")
+    assert blocks.limit_of(row) == blocks.limit_of({**row, "most": most}) == shown
+
+
+def test_stress_tests_are_never_scored(made: SimpleNamespace) -> None:
+    record = made.ensemble("fine_tune", *BAND)
+    stressed = dataclasses.replace(record, split="poison", task_hash="another")
+    board = of(made, [record, stressed])
+    assert board.board.blocks == [BAND]
+    assert list(board.results) == [(*BAND, "fine_tune")]

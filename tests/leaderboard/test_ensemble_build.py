@@ -74,7 +74,11 @@ def test_the_page_says_what_is_scored_and_what_is_not(built: Path) -> None:
     assert "*Incomplete, not ranked*" in page
     assert "error in 1 of 7 blocks" in page
     assert "Fewer than 8 blocks are scored" in page
-    assert "### california-mlp, random (audit pool, 32 models an entry, 32 retrained models)" in page
+    sizes = "32 originals and as many models an entry, 32 retrained models"
+    assert f"### california-mlp, random (audit pool, {sizes})" in page
+    assert (
+        "Null at this size: TV 0.0800 (no unlearning 0.900), U-LiRA AUC 0.503 (no unlearning 0.978)." in page
+    )
     assert "TV (null 0.0800, none 0.900)" in page
     assert "U-LiRA AUC (null 0.503, none 0.978)" in page
     assert "here 0.049" in page
@@ -147,6 +151,23 @@ def test_one_entry_is_enough_for_a_board(
     folder = made.write_ensembles(tmp_path / "v1", records, made.protocol(TASK), made.gates(TASK))
     build(folder, tmp_path / "board", catalogue=made.catalogue())
     assert "nothing to compare" in (tmp_path / "board" / "leaderboard.md").read_text("utf-8")
+
+
+def test_a_tier_without_ranked_entries_says_so(made: SimpleNamespace, tmp_path: Path) -> None:
+    dear = tuple(name for name in made.entries if name != "fine_tune-tuned")
+    for name, methods, said in (
+        ("one", dear, "Nobody is ranked in this tier."),
+        ("other", ("fine_tune", "truncated_retrain-10"), "No entry costs so little."),
+    ):
+        records = made.ensembles(methods, TASK)
+        folder = made.write_ensembles(tmp_path / name, records, made.protocol(TASK), made.gates(TASK))
+        build(folder, folder / "board", catalogue=made.catalogue())
+        page = (folder / "board" / "leaderboard.md").read_text("utf-8")
+        assert page.count(said) == 1
+        assert f"## Up to 2% of a retrain's cost\n\n{said}" in page
+        assert "Up to 2% of a retrain's cost: nobody is ranked." in summary(
+            folder, catalogue=made.catalogue()
+        )
 
 
 def test_failed_records_only_make_a_board_of_zeros(made: SimpleNamespace, tmp_path: Path) -> None:
