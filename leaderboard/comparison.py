@@ -142,7 +142,7 @@ def _ties(blocks: Blocks, scores: Array, errors: Sequence[Array]) -> list[NDArra
     table = blocks.table.loc[blocks.scored]
     for at, (own, error) in enumerate(zip(scores.T, errors, strict=True)):
         quantile = float(stats.t.ppf((1 + LEVEL) / 2, int(table["units"].iloc[at]) - 1))
-        margin = half_null(*(table[name].to_numpy(dtype=float)[[at]] for name in ("tv_null", "tv_none")))
+        margin = half_null(table["tv_null"].to_numpy(dtype=float)[[at]])
         found.append(tied(own[:, None] - own[None, :], error, quantile, margin))
     return found
 

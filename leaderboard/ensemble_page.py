@@ -42,7 +42,7 @@ block keeps. The truncated retrain is a retrain stopped at a budget: the curve t
 
 **Ranks.** By IQM within a tier. An entry shares the rank of the best one of the group above it if they tie: the
 {LEVEL:.0%} interval of their paired difference (the same units left out) contains 0, or the difference is below half
-the null TV on the score's scale, the mean over blocks of (TV_null / 2) / (TV_none − TV_null), here {{margin}}.
+the null TV, the mean over blocks of TV_null / 2, here {{margin}}.
 References (`retrain`, another retrain, is the null; `original` is no unlearning), sentinels (deliberately wrong
 methods) and cheats (granted the retrained model) are shown and never ranked.
 

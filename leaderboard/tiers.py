@@ -68,14 +68,12 @@ def jackknife_errors(replicates: Sequence[Array]) -> tuple[Array, Array]:
     return np.sqrt(single), np.sqrt(paired)
 
 
-def half_null(null: Array, none: Array) -> float:
-    """Return the mean over blocks of (TV_null / 2) / (TV_none - TV_null): half the null on the score's scale.
+def half_null(null: Array) -> float:
+    """Return half the mean over blocks of TV_null, shape (blocks,): what retrained models differ by is no difference.
 
-    Shapes (blocks,). Blocks where it is not defined are left out; 0 if none is left.
+    Blocks where it is not defined are left out; 0 if none is left.
     """
-    gap = none - null
-    own = np.divide(null / 2, gap, out=np.full(len(gap), np.nan), where=gap > 0)
-    return float(np.nanmean(own)) if np.isfinite(own).any() else 0.0
+    return float(np.nanmean(null)) / 2 if np.isfinite(null).any() else 0.0
 
 
 def tied(gaps: Array, errors: Array, quantile: float, margin: float) -> Mask:
@@ -211,7 +209,7 @@ def stand(blocks: Blocks) -> Standing:
         high=np.clip(iqm + quantile * single, 0.0, 1.0),
         errors=paired,
         quantile=quantile,
-        margin=half_null(own["tv_null"].to_numpy(dtype=float), own["tv_none"].to_numpy(dtype=float)),
+        margin=half_null(own["tv_null"].to_numpy(dtype=float)),
     )
 
 

@@ -81,7 +81,7 @@ def test_the_page_says_what_is_scored_and_what_is_not(built: Path) -> None:
     )
     assert "TV (null 0.0800, none 0.900)" in page
     assert "U-LiRA AUC (null 0.503, none 0.978)" in page
-    assert "here 0.049" in page
+    assert "here 0.040" in page
     assert "0.980 (0.970 to 0.990)" in page  # the interval of an AUC, in the cell of the AUC
     assert "auc_low" not in page
     for title in ("Up to 2%", "Up to 10%", "Up to 25%", "Any cost"):
