@@ -346,10 +346,11 @@ def check(
     suite: Suite = "quick",
     task: Tasks = None,
     split: Splits = None,
-    protocol: Annotated[
-        str | None, typer.Option(help="With --gates: the ensembles of this protocol, e.g. v1.")
+    protocol: Annotated[str, typer.Option(help="With --gates: the ensembles of this protocol.")] = "v1",
+    size: Annotated[
+        int | None,
+        typer.Option(help="With --gates: models of each kind, trained here, of the tasks of --suite."),
     ] = None,
-    size: Annotated[int, typer.Option(help="With --gates and --suite: models of each kind.")] = 16,
     write: Annotated[
         bool, typer.Option("--write", help="With --gates and --protocol: keep them in its gates.json.")
     ] = False,
@@ -366,7 +367,7 @@ def check(
     from regunlearn.benchmark import grid
 
     if gates:
-        if protocol:
+        if size is None:
             whole, home = grid.of_name(protocol)
             chosen = grid.narrow(whole, tasks=task or (), splits=split or ())
         else:
