@@ -63,7 +63,7 @@ ENTRIES: Mapping[str, Entry] = MappingProxyType(
                 better="one",
                 formula="mean MAE of the unlearned models on all test rows / that of the retrained models",
                 null="1",
-                none="1.00 to 1.05: the corruption costs the original little",
+                none="1.14 for the confusion and .99 for the poison on california-mlp",
                 failure="blind to the corruption itself: doing nothing passes. It shows a destroyed model, which "
                 "leaves no trace of the poison either.",
                 source="standard",

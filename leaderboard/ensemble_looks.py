@@ -13,6 +13,8 @@ from regunlearn.leaderboard.style import family_colour, looks
 from regunlearn.leaderboard.tiers import CURVE, NOTHING_DONE, NULL
 
 GREY = "#6b6b6b"
+DASHES: Sequence[Any] = ((0, (1, 1)), (0, (4, 1)), (0, (4, 1, 1, 1)), (0, (9, 1.5)), "-")
+"""Of the lines of retrains cut short at several budgets, which are points of one curve elsewhere."""
 SENTINEL = "#9a9a9a"
 
 
@@ -48,15 +50,17 @@ def looks_of(outcome: Outcome) -> dict[str, Drawn]:
 def drawn(methods: pd.DataFrame) -> dict[str, Drawn]:
     """Return how each entry of `Board.methods` is drawn.
 
-    All retrains cut short look alike; other configurations look as their method, hollow.
+    Retrains cut short differ in the dashes of their lines only; other configurations look as their method, hollow.
     """
     bases = methods.assign(base=[base_of(str(name)) for name in methods.index]).drop_duplicates("base")
     own = looks(bases.set_index("base").rename_axis(index="method"))
-    result = {}
+    result, cut = {}, 0
     for name in map(str, methods.index):
         look, base = own[base_of(name)], base_of(name)
-        hollow = name != base and base != CURVE
-        result[name] = Drawn(look.colour, look.marker, look.dash, look.width, look.order, hollow)
+        dash, hollow = look.dash, name != base and base != CURVE
+        if base == CURVE:
+            dash, cut = DASHES[cut % len(DASHES)], cut + 1
+        result[name] = Drawn(look.colour, look.marker, dash, look.width, look.order, hollow)
     return result
 
 
