@@ -8,7 +8,6 @@ import math
 
 from torch import nn
 
-from regunlearn.benchmark import training
 from regunlearn.benchmark.registry import method
 from regunlearn.benchmark.spec import Request
 
@@ -27,6 +26,7 @@ def truncated_retrain(request: Request, *, share: float = 0.2) -> nn.Module:
         request: of the cell.
         share: of the recipe's epochs.
     """
-    whole = training.steps_of(request.recipe, len(request.retain))
-    steps = max(1, math.floor(share * whole + 1e-9))  # never a step beyond the budget
-    return request.fit(request.new_model(), request.retain, epochs=request.recipe.epochs * steps / whole)
+    rows, recipe = len(request.retain), request.recipe
+    per_epoch = rows // min(recipe.batch_size or rows, rows)
+    steps = max(1, math.floor(share * recipe.epochs * per_epoch + 1e-9))  # never a step beyond the budget
+    return request.fit(request.new_model(), request.retain, epochs=steps / per_epoch)
