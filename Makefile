@@ -52,6 +52,7 @@ types: $(READY)
 check: lint types test
 
 bench: $(READY)
+	mkdir -p build
 	$(BIN)/python -m pytest -q tests/bench --benchmark-only --benchmark-json=build/bench.json
 
 drill: $(READY)
