@@ -53,7 +53,7 @@ check: lint types test
 
 bench: $(READY)
 	mkdir -p build
-	$(BIN)/python -m pytest -q tests/bench --benchmark-only --benchmark-json=build/bench.json
+	$(BIN)/python -m pytest -q -s tests/bench --benchmark-only --benchmark-json=build/bench.json
 
 drill: $(READY)
 	$(BIN)/python -m pytest -q -m slow -p no:benchmark tests
