@@ -8,7 +8,8 @@ sha256 of the wheel: 71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217f
 Each image is turned once, about its centre and by linear interpolation, by an angle drawn uniformly from [-60, 60]
 degrees; positive is counter-clockwise. The angle is the target. It is exact, while the slant of the hand that wrote
 the digit is not known: what cannot be predicted of the target must be memorised.
-The turned image is halved to 14x14: a model trains in a fifth of the time and is as good.
+The turned image is halved to 14x14: a model trains in about a third of the time. The retrained models' error on the
+test rows was no larger than before at 28x28 (10.4 against 11.8 degrees for the random split, on other test rows).
 Dropped: images identical before turning (none were found).
 Sizes: 1,500 / 500 / 2,000, and 30 epochs: chosen so that the random, band and group splits pass the admission gates
 (results/v1/gates.json). For a random 10 %, original and retrained models differ on the forget rows 2.1 times as much
