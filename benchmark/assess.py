@@ -94,7 +94,7 @@ class Anchors(NamedTuple):
 @cache
 def _anchors(references: Ensembles) -> Anchors:
     targets = references.task.dataset.targets[references.whole.forget]
-    scale = float(np.mean(references.task.scale))
+    scale = float(np.mean(references.task.spread))
     original, retrained = (references.ensemble(role).forget for role in ("original", "retrained"))
     attacks: list[Lira | None] = [None, None]
     if references.pool:

@@ -210,8 +210,8 @@ def view_of(model: nn.Module, task: Task, split: ForgetSplit, *, audited: Indice
         predictions, features = training.predict(model, task.rows.inputs, head="head")
     test, _ = training.predict(model, task.inputs(task.test))
     assert features is not None
-    train, targets = _double(predictions) * task.scale + task.shift, task.dataset.targets[task.train]
-    last = _double(features)
+    train, targets = task.natural(predictions), task.dataset.targets[task.train]
+    last = _double(features.flatten(1))
     probe = representations.probe_error(last[retain], targets[retain], last[forget], targets[forget])
     layers = [_double(torch.cat(values))[probed] for values in pieces.values()]
     enough = len(probed) >= SMALLEST_PROBE
@@ -220,7 +220,7 @@ def view_of(model: nn.Module, task: Task, split: ForgetSplit, *, audited: Indice
         return View(
             forget=train[audited].astype(np.float32),
             retain=np.array(np.abs(train[retain] - targets[retain]).mean()),
-            test=_double(test).astype(np.float16),
+            test=_double(task.points(test)).astype(np.float16),
             probe=np.array(probe),
             information=np.array(information),
             features=last[audited[:featured]].astype(np.float16),

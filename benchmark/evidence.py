@@ -26,10 +26,13 @@ class ModelEvidence:
     Attributes:
         predictions: by part, shape (n, outputs), in the target's unit.
         features: by part (the two training parts), shape (n, width): the input of the last linear layer.
+        quantiles: by part (the two test parts), shape (n, outputs, levels), in the target's unit; no levels where the
+            model predicts points.
     """
 
     predictions: Mapping[str, Array]
     features: Mapping[str, Array] = field(default_factory=dict)
+    quantiles: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,7 @@ class Evidence:
         seed: the cell's seed.
         relearning: forget error, as a share of the original's, after each relearning step: of the unlearned and of
             the retrained model. Empty where relearning is not defined.
+        levels: of the predicted quantiles.
     """
 
     targets: Mapping[str, Array]
@@ -56,3 +60,4 @@ class Evidence:
     retrains: Sequence[ModelEvidence]
     seed: int
     relearning: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    levels: Sequence[float] = ()

@@ -142,8 +142,14 @@ class Cell:
 DEFAULT_SPLITS = ("random", "band")
 
 
+def _default_splits(declared: Iterable[str]) -> list[str]:
+    return [name for name in DEFAULT_SPLITS if name in declared] or list(declared)
+
+
 def of_suite(suite: str) -> Protocol:
-    """Return the built-in protocol of a suite: its tasks, random and band splits, three seeds.
+    """Return the built-in protocol of a suite: its tasks, random and band splits where a task has them, three seeds.
+
+    A task that has neither runs with all its splits.
 
     Raises:
         UnknownName: no such suite.
@@ -152,9 +158,7 @@ def of_suite(suite: str) -> Protocol:
         raise UnknownName("suite", suite, SUITES)
     cards = registry.discover("task").cards.values()
     splits = {
-        card.name: [name for name in DEFAULT_SPLITS if name in card.fact("splits")]
-        for card in cards
-        if card.fact("suite") == suite
+        card.name: _default_splits(card.fact("splits")) for card in cards if card.fact("suite") == suite
     }
     if not splits:
         raise UsageError(
@@ -192,9 +196,7 @@ def narrow(
         for split in splits:
             if split not in known:
                 raise UnknownName(f"split of task {task}", split, known)
-        chosen[task] = list(
-            dict.fromkeys(splits) or protocol.splits.get(task) or [s for s in DEFAULT_SPLITS if s in declared]
-        )
+        chosen[task] = list(dict.fromkeys(splits) or protocol.splits.get(task) or _default_splits(declared))
     return replace(protocol, splits=chosen, seeds=list(seeds or protocol.seeds))
 
 

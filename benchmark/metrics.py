@@ -5,7 +5,7 @@ The functions return None where a metric is not defined for a cell (a ratio whos
 R2 of a constant target): the column is then absent from the record.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from types import MappingProxyType
@@ -160,6 +160,19 @@ def pinball(predictions: Array, targets: Array, level: float) -> float:
     return float(np.maximum(level * gap, (level - 1) * gap).mean())
 
 
+def mean_pinball(quantiles: Array | None, targets: Array, levels: Sequence[float]) -> float | None:
+    """Return the pinball loss, mean over levels; None where no quantiles are predicted or there are no rows.
+
+    Args:
+        quantiles: shape (n, outputs, levels).
+        targets: shape (n, outputs).
+        levels: of the quantiles.
+    """
+    if quantiles is None or not len(targets) or not quantiles.shape[-1]:
+        return None
+    return float(np.mean([pinball(quantiles[..., k], targets, level) for k, level in enumerate(levels)]))
+
+
 def wasserstein(a: Array, b: Array) -> float:
     """First Wasserstein distance between two pooled samples of predictions, mean over outputs."""
     from scipy.stats import wasserstein_distance
@@ -208,6 +221,49 @@ def _enter_errors() -> None:
             "signs are failures: below 0 not forgotten, above 0 forgotten too much.",
             formula="MAE(unlearned) - MAE(retrained), same seed",
         )(lambda e, part=part: _gap(e, part))  # type: ignore[misc]
+
+
+def _enter_quantiles() -> None:
+    """Register the pinball loss for the two test parts."""
+    for part, words in (("test_forget", "forget"), ("test_retain", "retain")):
+
+        def score(evidence: Evidence, part: str = part) -> float | None:
+            return mean_pinball(
+                evidence.unlearned.quantiles.get(part), evidence.targets[part], evidence.levels
+            )
+
+        metric(
+            f"pinball_{part}",
+            label=f"pinball loss, {words} test rows",
+            unit="target",
+            better="retrained",
+            tab="errors",
+            null="the retrained model's own value",
+            failure="averages over levels: a model can be sharp at the median and wrong in the tails.",
+            formula="mean over rows, outputs and levels q of max(q (y - f_q), (q - 1)(y - f_q))",
+            source="Koenker and Bassett, Econometrica 1978",
+        )(score)
+
+
+_enter_quantiles()
+
+
+@metric(
+    "crossing_rate",
+    label="crossing quantiles",
+    better="zero",
+    tab="errors",
+    null="0",
+    failure="says nothing of the size of a crossing.",
+    formula="share of test rows and outputs where a predicted quantile is above one of a higher level",
+    source="this benchmark",
+)
+def crossing_rate(evidence: Evidence) -> float | None:
+    """Whether a model of quantiles still predicts quantiles."""
+    found = evidence.unlearned.quantiles.get("test_retain")
+    if found is None or found.shape[-1] < 2:
+        return None
+    return float((np.diff(found, axis=-1) < 0).any(axis=-1).mean())
 
 
 def _gap(evidence: Evidence, part: str) -> float | None:

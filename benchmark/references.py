@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from regunlearn.benchmark import stacking, training
+from regunlearn.benchmark import stacking, trainers, training
 from regunlearn.benchmark.cache import Cache
 from regunlearn.benchmark.errors import BenchmarkError
 from regunlearn.benchmark.evidence import Array, ModelEvidence
-from regunlearn.benchmark.spec import ForgetSplit, Indices, hash_of
-from regunlearn.benchmark.splits import seed_of
+from regunlearn.benchmark.spec import ForgetSplit, Indices, Rows, hash_of
+from regunlearn.benchmark.splits import MATCHED, seed_of
 from regunlearn.benchmark.tasks import Task
 
 State = Mapping[str, Tensor]
-OUTPUTS_VERSION = 1
+OUTPUTS_VERSION = 2
 HELD_OUT_FOLDS = 2
 NOTHING: Indices = np.zeros(0, dtype=np.int64)
 
@@ -37,11 +37,13 @@ class Outputs:
     Attributes:
         train, test: predictions, shape (n, outputs), in the target's unit, rows sorted by index.
         features: inputs of the last linear layer on the training rows, shape (n_train, width).
+        quantiles: of the test rows, shape (n_test, outputs, levels); no levels where none are predicted.
     """
 
     train: Array
     test: Array
     features: Array
+    quantiles: Array
 
 
 class References:
@@ -90,19 +92,38 @@ class References:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of("dropout", self.task.name, seed))
             try:
-                return training.fit(model, rows, self.task.recipe, generator)
+                return trainers.fit(
+                    model, rows, self.task.recipe, generator, validation=self.validation(without)
+                )
             except training.DivergedError as error:
                 raise ReferenceDivergedError(
                     f"task {self.task.name}: training a reference model with seed {seed} diverged ({error}). "
                     f"Mend the recipe in {self.task.card.file}."
                 ) from error
 
+    def validation(self, without: Indices) -> Rows | None:
+        """Return the rows that training looks at, None if the recipe does not.
+
+        A model trained without the rows of a forget split looks at that split's retain distribution only.
+        """
+        task = self.task
+        if not trainers.validates(task.recipe):
+            return None
+        named = (
+            name for name, facts in task.card.fact("splits").items() if facts.get("kind", name) in MATCHED
+        )
+        splits = (self.make_split(name) for name in named)
+        found = (split.validation for split in splits if np.array_equal(split.unseen, np.sort(without)))
+        return task.rows_of(next(found, np.sort(task.dataset.validation)))
+
     @cached_property
     def stacked(self) -> bool:
         """Whether models are trained together where that is faster: linear layers and ReLU only, see `train`."""
         task = self.task
         return (
-            not task.recipe.augment and stacking.layers_of(task.new_network(0), task.rows.inputs) is not None
+            trainers.plain(task.recipe)
+            and not task.recipe.augment
+            and stacking.layers_of(task.new_network(0), task.rows.inputs) is not None
         )
 
     def train(self, wanted: Sequence[tuple[int, Indices]]) -> None:
@@ -116,6 +137,10 @@ class References:
             ReferenceDivergedError: training ended with weights that are not finite.
         """
         task = self.task
+        if not trainers.plain(task.recipe):
+            for one in wanted:
+                self.state(*one)
+            return
         missing = [one for one in wanted if self.facts("model", *one) not in self.store]
         rows = [np.setdiff1d(task.train, without) for _, without in missing]
         models = [task.new_network(seed_of("initialisation", task.name, seed)) for seed, _ in missing]
@@ -181,7 +206,7 @@ class References:
     def held_out(self) -> Array:
         """Return |residual| of each training row under the task's own network trained on the other half.
 
-        Shape (n_train,), mean over outputs, in standard deviations; two-fold cross-fitting, cached.
+        Shape (n_train,), mean over outputs, of targets as they are trained on; two-fold cross-fitting, cached.
         """
         facts = self.held_out_facts
         stored = self.store.load(facts)
@@ -192,8 +217,8 @@ class References:
             for k in range(HELD_OUT_FOLDS):
                 model = self._train(seed_of("held-out", k), train[fold == k])
                 rows = task.training_rows(train[fold == k])
-                predicted, _ = training.predict(model, rows.inputs)
-                residuals[fold == k] = (predicted - rows.targets).abs().mean(dim=1).double().cpu().numpy()
+                points = task.points(training.predict(model, rows.inputs)[0])
+                residuals[fold == k] = (points - rows.targets).abs().mean(dim=1).double().cpu().numpy()
             stored = {"residuals": torch.from_numpy(residuals)}
             self.store.save(facts, stored)
         return stored["residuals"].numpy()
@@ -204,8 +229,8 @@ def outputs_of(model: nn.Module, task: Task) -> Outputs:
     train, features = training.predict(model, task.rows.inputs, head="head")
     test, _ = training.predict(model, task.inputs(task.test))
     assert features is not None
-    natural = [values.double().cpu().numpy() * task.scale + task.shift for values in (train, test)]
-    return Outputs(natural[0], natural[1], features.double().cpu().numpy())
+    last = features.flatten(1).double().cpu().numpy()
+    return Outputs(task.natural(train), task.natural(test), last, task.quantiles(test))
 
 
 def positions(split: ForgetSplit, task: Task) -> dict[str, Indices]:
@@ -226,6 +251,7 @@ def evidence_of(outputs: Outputs, task: Task, split: ForgetSplit) -> ModelEviden
     return ModelEvidence(
         predictions={part: sides[part.partition("_")[0]][rows] for part, rows in parts.items()},
         features={part: outputs.features[rows] for part, rows in parts.items() if part.startswith("train")},
+        quantiles={part: outputs.quantiles[rows] for part, rows in parts.items() if part.startswith("test")},
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from regunlearn.benchmark import training
+from regunlearn.benchmark import trainers, training
 from regunlearn.benchmark.cost import Meter
 from regunlearn.benchmark.spec import Batch, Recipe, Rows
 from regunlearn.benchmark.taps import listening
@@ -32,7 +32,7 @@ class EngineRequest:
 
     def loss(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """Return the recipe's loss, mean over rows and outputs."""
-        return training.loss_of(self.recipe)(predictions, targets)
+        return trainers.loss_of(self.recipe)(predictions, targets)
 
     def new_model(self) -> nn.Module:
         """Return a freshly initialised network, another one at each call."""
@@ -43,8 +43,14 @@ class EngineRequest:
         self, model: nn.Module, rows: Rows, *, epochs: float | None = None, learning_rate: float | None = None
     ) -> nn.Module:
         """Train `model` in place on `rows` by the task's recipe."""
-        return training.fit(
-            model, rows, self.recipe, self.generator, epochs=epochs, learning_rate=learning_rate
+        return trainers.fit(
+            model,
+            rows,
+            self.recipe,
+            self.generator,
+            validation=self.validation,
+            epochs=epochs,
+            learning_rate=learning_rate,
         )
 
     def predict(self, model: nn.Module, rows: Rows) -> Tensor:
@@ -77,8 +83,9 @@ class EngineRequest:
 
     def _draw(self, rows: Rows, forget: Tensor, size: int, epochs: float) -> Iterator[Batch]:
         endless = epochs == float("inf")
-        steps = 2**62 if endless else max(1, round(epochs * (len(rows) // size)))
-        for inputs, targets, places in training.shuffled(rows, size, steps, self.generator):
+        per_epoch = -(-len(rows) // size) if self.recipe.partial else len(rows) // size
+        steps = 2**62 if endless else max(1, round(epochs * per_epoch))
+        for inputs, targets, places in trainers.shuffled(rows, self.recipe, size, steps, self.generator):
             yield Batch(inputs, targets, forget[places])
 
     @contextmanager

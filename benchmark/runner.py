@@ -1,6 +1,7 @@
 """Run one cell: the only place with a clock around a method."""
 
 import logging
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from regunlearn.benchmark import curves, machine, metrics, registry, scoring, tasks, training
+from regunlearn.benchmark import curves, machine, metrics, registry, scoring, tasks, trainers, training
 from regunlearn.benchmark.cache import Cache
 from regunlearn.benchmark.cost import (
     Meter,
@@ -294,7 +295,9 @@ def _unlearn(blank: Attempt, setting: Setting, settings: Settings) -> Attempt:
     card, task = registry.discover("method", settings.methods).get(cell.entry), models.task
     method = partial(registry.load(card), **cell.configuration)
     granted = [models.model(cell.seed, setting.unseen)] if card.fact("cheat") == "retrained" else []
-    retrain_passes = training.passes_of(task.recipe, len(task.train) - len(split.unseen))
+    retrain_passes = trainers.passes_of(
+        task.recipe, len(task.train) - len(split.unseen), len(split.validation)
+    )
     pieces = []
     if settings.timed:
         warm = make_request(cell, models, split, Meter(forwards=WARM_UP_CALLS))
@@ -340,18 +343,24 @@ def _accepted(unlearned: object, task: Task) -> nn.Module:
 def time_retrain(models: References, split: ForgetSplit) -> float:
     """Return the seconds that a retrain would take, from a timed piece of one run right now.
 
-    All steps of a retrain cost the same, so a piece of at least 20 steps and 0.15 s stands for the whole.
+    All steps of a retrain cost the same, so a piece of at least 20 steps and 0.15 s stands for the whole; of a recipe
+    that looks at validation rows, of at least one epoch.
     """
     task = models.task
     rows = task.training_rows(np.setdiff1d(task.train, split.unseen))
-    total = training.steps_of(task.recipe, len(rows))
+    total = trainers.steps_of(task.recipe, len(rows))
+    validation = task.rows_of(split.validation) if trainers.validates(task.recipe) else None
 
     def piece(steps: int) -> float:
         model, generator = task.new_network(0), torch.Generator().manual_seed(0)
         _, seconds = timed(
-            lambda: training.fit(model, rows, task.recipe, generator, steps=steps), task.device
+            lambda: trainers.fit(model, rows, task.recipe, generator, validation=validation, steps=steps),
+            task.device,
         )
         return seconds / min(steps, total)
 
     steps = max(PIECE_STEPS, int(PIECE_SECONDS / piece(5)))
+    if validation is not None:
+        per_epoch = trainers.steps_of(task.recipe, len(rows), 1)
+        steps = per_epoch * math.ceil(steps / per_epoch)
     return piece(steps) * total

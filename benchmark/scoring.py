@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from regunlearn.benchmark import metrics, references, training
+from regunlearn.benchmark import metrics, references, trainers, training
 from regunlearn.benchmark.evidence import Evidence
 from regunlearn.benchmark.grid import Cell
 from regunlearn.benchmark.references import References
@@ -28,7 +28,7 @@ def gather(cell: Cell, models: References, split: ForgetSplit, unlearned: nn.Mod
     reference = partial(models.evidence, split_name=cell.split)
     return Evidence(
         targets=references.targets_of(task, split),
-        scale=float(np.mean(task.scale)),
+        scale=float(np.mean(task.spread)),
         unlearned=references.evidence_of(outputs, task, split),
         original=reference(cell.seed, retrained=False),
         retrained=reference(cell.seed, retrained=True),
@@ -36,6 +36,7 @@ def gather(cell: Cell, models: References, split: ForgetSplit, unlearned: nn.Mod
         retrains=[reference(seed, retrained=True) for seed in seeds],
         seed=cell.seed,
         relearning=relearn(cell, models, split, unlearned) if cell.protocol.relearn else {},
+        levels=task.recipe.quantiles,
     )
 
 
@@ -57,7 +58,7 @@ def relearn(
     probe = rows.take(torch.arange(min(RELEARN_ROWS, len(rows)), device=task.device))
 
     def error(model: nn.Module) -> float:
-        return float((training.predict(model, probe.inputs)[0] - probe.targets).abs().mean())
+        return float((task.points(training.predict(model, probe.inputs)[0]) - probe.targets).abs().mean())
 
     @cache
     def base() -> float:
@@ -67,7 +68,7 @@ def relearn(
         size = training.batch_size_of(task.recipe, len(rows))
         generator = torch.Generator().manual_seed(seed_of("relearn", task.name, split.name, cell.seed))
         optimiser = torch.optim.Adam(model.parameters(), RELEARN_RATE * task.recipe.learning_rate)
-        loss, values = training.loss_of(task.recipe), [error(model) / base()]
+        loss, values = trainers.loss_of(task.recipe), [error(model) / base()]
         training.train_without_noise(model)
         for inputs, targets, _ in training.shuffled(rows, size, RELEARN_STEPS, generator):
             optimiser.zero_grad()

@@ -22,7 +22,10 @@ from regunlearn.benchmark.errors import BenchmarkError
 
 Indices = NDArray[np.int64]
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""(predictions, targets), shape (n, outputs) each -> mean loss, a scalar."""
+"""(predictions, targets), shape (n, outputs) each -> mean loss, a scalar.
+
+A network that predicts quantiles has `outputs` times as many predictions as levels, the levels of one output together.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,7 @@ class Dataset:
 
     Attributes:
         name: as registered.
-        inputs: by name, first axis rows; float32 (passed to the network in this order).
+        inputs: by name, first axis rows; float32, or uint8 for pixels (passed to the network in this order).
         targets: shape (n,) or (n, outputs), in `unit`.
         target: what the target is; `unit`: its unit.
         train, validation, test: disjoint row indices.
@@ -41,7 +44,7 @@ class Dataset:
     """
 
     name: str
-    inputs: Mapping[str, NDArray[np.float32]]
+    inputs: Mapping[str, NDArray[np.float32] | NDArray[np.uint8]]
     targets: NDArray[np.float64]
     target: str
     unit: str
@@ -98,13 +101,22 @@ class Recipe:
         epochs: passes over the rows.
         batch_size: rows a step; the last batch of an epoch is dropped when it is not full. 0 takes all rows at once.
         learning_rate: at the first step.
-        loss: "l1" or "mse", on standardised targets.
+        loss: "l1", "mse" or "pinball" (with `quantiles`).
         optimiser: "adam" (AdamW where weight decay is positive) or "sgd" (no momentum, weight decay in the gradient).
-        schedule: "constant" or "cosine" (to zero over all steps).
+        schedule: "constant", "cosine" (to zero over all steps) or "plateau" (a tenth after more than 10 epochs without
+            a lower validation error).
         weight_decay: coefficient, on all parameters.
         precision: "float32" or "float64", of rows and network.
         augment: None or the name of a batched augmentation (`augmentation.AUGMENTATIONS`).
         channels_last: memory format of image networks.
+        keep: "last" weights, or the "best": those after the epoch with the lowest validation error.
+        clip: largest norm of a step's gradient, 0 for any.
+        order: "anew" each epoch, or "fixed": shuffled once, the same batches in the same order each epoch.
+        partial: train on the last batch of an epoch too when it is not full.
+        standardise: train on targets in standard deviations from their mean, not in their unit.
+        quantiles: levels that the network predicts of each target, ascending, with the median among them.
+        average: validation error as the mean over "rows", or over "batches", as published code takes it: then a short
+            last batch weighs as much as a full one.
     """
 
     epochs: int
@@ -117,6 +129,16 @@ class Recipe:
     precision: str = "float32"
     augment: str | None = None
     channels_last: bool = False
+    keep: str = "last"
+    clip: float = 0.0
+    order: str = "anew"
+    partial: bool = False
+    standardise: bool = True
+    quantiles: Sequence[float] = ()
+    average: str = "rows"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "quantiles", tuple(self.quantiles))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +146,9 @@ class Rows:
     """Training rows on the device.
 
     Attributes:
-        inputs: tensors with first axis rows, in the order of the network's arguments.
-        targets: shape (n, outputs), in standard deviations from the mean of the training targets.
+        inputs: tensors with first axis rows, in the order of the network's arguments; pixels are uint8.
+        targets: shape (n, outputs), in standard deviations from the mean of the training targets, or in their unit
+            where the recipe does not standardise.
         index: shape (n,), position of each row among all `universe` training rows.
         universe: number of training rows before any were forgotten.
     """

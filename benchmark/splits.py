@@ -67,7 +67,26 @@ def tail(
     return _chosen(dataset, np.sort(dataset.train)[order[: _count(dataset, fraction)]]), None, None
 
 
-KINDS: Mapping[str, Kind] = {"random": random, "band": band, "group": group, "tail": tail}
+def time(
+    dataset: Dataset, rng: np.random.Generator, held_out: HeldOut, *, start: float, end: float, span: float
+) -> tuple[Mask, Mask | None, None]:
+    """All training rows whose window [timestamp, timestamp + span) touches the block [start, end).
+
+    A row that only touches the block has seen a part of it: it is forgotten with the others, so that no retain row
+    holds what is to be forgotten. Test rows lie at other times: all of them count.
+    """
+    if dataset.timestamps is None:
+        raise BenchmarkError(
+            f"dataset {dataset.name} has no timestamps: expected one for each row. Choose another kind of split."
+        )
+    times = dataset.timestamps
+    return (times + span > start) & (times < end), None, None
+
+
+KINDS: Mapping[str, Kind] = {"random": random, "band": band, "group": group, "tail": tail, "time": time}
+
+MATCHED = ("band", "group")
+"""Kinds that know which held-out rows are of the forget distribution, and so a retain distribution of their own."""
 
 
 def _count(dataset: Dataset, fraction: float) -> int:

@@ -75,9 +75,9 @@ class StressTask(Task):
         return self.clean.shift
 
     @cached_property
-    def scale(self) -> Array:
+    def spread(self) -> Array:
         """Standard deviation of the clean training targets, shape (outputs,), in the target's unit."""
-        return self.clean.scale
+        return self.clean.spread
 
     @cached_property
     def content_hash(self) -> str:
@@ -144,7 +144,7 @@ def confused(
         )
     rng = np.random.default_rng(seed_of("stress", task.name, "confusion"))
     moved = np.sort(np.concatenate([_one_of_two(half, values, rng) for half in rows]))
-    shifts = SHIFT * task.scale * (signs[0] * halves[0] + signs[1] * halves[1])[:, None]
+    shifts = SHIFT * task.spread * (signs[0] * halves[0] + signs[1] * halves[1])[:, None]
     bad = targets.copy()
     bad[moved] += shifts[moved]
     given = moved
@@ -275,7 +275,7 @@ NO_TRACE = composites.PoisonTest(z=0.0, distance=0.0, p_value=1.0)
 def look_confused(model: nn.Module, task: StressTask) -> StressView:
     """Return a model's predictions where the confusion test needs them."""
     test, forget = (
-        training.predict(model, task.inputs(rows))[0].double().cpu().numpy() * task.scale + task.shift
+        task.natural(training.predict(model, task.inputs(rows))[0])
         for rows in (task.split.test_forget, task.corrupted)
     )
     return StressView(test, forget, poison=NOTHING, error=error_of(model, task))
@@ -290,8 +290,7 @@ def look_poisoned(model: nn.Module, task: StressTask) -> StressView:
 
 def error_of(model: nn.Module, task: StressTask) -> Array:
     """Return the MAE on all test rows, shape (), in the target's unit: a destroyed model leaves no trace either."""
-    predicted, _ = training.predict(model, task.inputs(task.test))
-    natural = predicted.double().cpu().numpy() * task.scale + task.shift
+    natural = task.natural(training.predict(model, task.inputs(task.test))[0])
     return np.array(np.abs(natural - task.clean.dataset.targets[task.test]).mean())
 
 

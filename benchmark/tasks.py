@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from regunlearn.benchmark import augmentation, registry, splits, training
+from regunlearn.benchmark import augmentation, registry, splits, trainers, training
 from regunlearn.benchmark.errors import BenchmarkError, UnknownName, UsageError
 from regunlearn.benchmark.evidence import Array
 from regunlearn.benchmark.registry import Card
@@ -49,12 +49,12 @@ class Task:
 
     @cached_property
     def shift(self) -> Array:
-        """Mean of the training targets, shape (outputs,), in the target's unit."""
+        """Mean of the training targets, shape (outputs,), in the target's unit; 0 if they are not standardised."""
         mean: Array = self.dataset.targets[self.train].mean(axis=0)
-        return mean
+        return mean if self.recipe.standardise else np.zeros_like(mean)
 
     @cached_property
-    def scale(self) -> Array:
+    def spread(self) -> Array:
         """Standard deviation of the training targets, shape (outputs,), in the target's unit."""
         spread: Array = self.dataset.targets[self.train].std(axis=0)
         if not (spread > 0).all():
@@ -63,10 +63,40 @@ class Task:
             )
         return spread
 
+    @property
+    def scale(self) -> Array:
+        """What the network's outputs are multiplied with to have the target's unit, shape (outputs,)."""
+        return self.spread if self.recipe.standardise else np.ones_like(self.spread)
+
+    def points(self, predictions: Tensor) -> Tensor:
+        """Return one prediction for each target, shape (n, outputs): the medians, where quantiles are predicted."""
+        levels = list(self.recipe.quantiles)
+        if not levels:
+            return predictions
+        return predictions.reshape(len(predictions), -1, len(levels))[..., levels.index(trainers.MEDIAN)]
+
+    def natural(self, predictions: Tensor) -> Array:
+        """Return `points` in the target's unit."""
+        natural: Array = self.points(predictions).double().cpu().numpy() * self.scale + self.shift
+        return natural
+
+    def quantiles(self, predictions: Tensor) -> Array:
+        """Return predicted quantiles in the target's unit, shape (n, outputs, levels); no levels if there are none."""
+        levels = len(self.recipe.quantiles)
+        if not levels:
+            return np.zeros((len(predictions), len(self.scale), 0))
+        values = predictions.double().cpu().numpy().reshape(len(predictions), -1, levels)
+        natural: Array = values * self.scale[:, None] + self.shift[:, None]
+        return natural
+
     def inputs(self, indices: Indices) -> tuple[Tensor, ...]:
-        """Return the inputs of some rows of the dataset, on the device."""
+        """Return the inputs of some rows of the dataset, on the device; pixels stay uint8."""
         dtype = training.dtype_of(self.recipe)
-        return tuple(torch.as_tensor(v[indices]).to(self.device, dtype) for v in self.dataset.inputs.values())
+        picked = (torch.as_tensor(values[indices]) for values in self.dataset.inputs.values())
+        return tuple(
+            values.to(self.device) if values.dtype == torch.uint8 else values.to(self.device, dtype)
+            for values in picked
+        )
 
     @cached_property
     def rows(self) -> Rows:
@@ -74,7 +104,7 @@ class Task:
         return self.rows_of(self.train)
 
     def rows_of(self, indices: Indices) -> Rows:
-        """Return some rows of the dataset on the device, with standardised targets, as a universe of their own."""
+        """Return some rows of the dataset on the device, with targets as trained on, as a universe of their own."""
         targets = (self.dataset.targets[indices] - self.shift) / self.scale
         return Rows(
             self.inputs(indices),
@@ -96,9 +126,10 @@ class Task:
         """Hash of all that a trained model depends on but seed and rows left out: 16 hexadecimal digits.
 
         Of the rows, the recipe, the network (its modules, and the code of its classes and of the function that builds
-        it), the code of the training loop and of the augmentation. Prose, other networks and splits do not count.
+        it), the code of the training loop and of the augmentation. Prose, other networks and splits do not count, nor
+        do options of a recipe that it leaves off.
         """
-        digest = hashlib.sha256(json.dumps(asdict(self.recipe), sort_keys=True).encode())
+        digest = hashlib.sha256(json.dumps(_facts(self.recipe), sort_keys=True).encode())
         data = self.dataset
         arrays: list[NDArray[Any]] = [
             *data.inputs.values(),
@@ -113,7 +144,8 @@ class Task:
         network = self.build(data.shape)
         own = {type(module) for module in network.modules() if type(module).__module__.startswith(PACKAGES)}
         augment = [augmentation.get(self.recipe.augment)] if self.recipe.augment else []
-        parts: list[Any] = [training, self.build, *sorted(own, key=lambda kind: kind.__qualname__), *augment]
+        loops = [training] if trainers.plain(self.recipe) else [training, trainers]
+        parts: list[Any] = [*loops, self.build, *sorted(own, key=lambda kind: kind.__qualname__), *augment]
         for text in (repr(network), *(registry.code_of(part) for part in parts)):
             digest.update(f"{text}\x1f".encode())
         return digest.hexdigest()[:16]
@@ -128,6 +160,19 @@ class Task:
         if name not in declared:
             raise UnknownName(f"split of task {self.name}", name, declared)
         return splits.make(name, declared[name], self.dataset, held_out, task=self.name, seed=seed)
+
+
+OPTIONS = ("keep", "clip", "order", "partial", "standardise", "quantiles", "average")
+"""Fields of a recipe that count only where they are set, so that what was trained without them keeps its identity."""
+
+
+def _facts(recipe: Recipe) -> dict[str, Any]:
+    defaults = {field.name: field.default for field in fields(Recipe)}
+    return {
+        name: value
+        for name, value in asdict(recipe).items()
+        if name not in OPTIONS or value != defaults[name]
+    }
 
 
 def load(name: str, device: torch.device) -> Task:
@@ -145,7 +190,7 @@ def load(name: str, device: torch.device) -> Task:
         raise BenchmarkError(
             f"{card.file}: the recipe of task {name!r} does not fit `Recipe`: {error}."
         ) from error
-    training.check(recipe)
+    trainers.check(recipe)
     try:
         data = registry.load(source)()
     except BenchmarkError:

@@ -41,16 +41,26 @@ ORIGINAL = {"train_forget": 0.3, "train_retain": 0.3, "test_forget": 1.0, "test_
 RETRAINED, FORGOTTEN = {**ORIGINAL, "train_forget": 1.0}, 2.0
 
 
+LEVELS = (0.1, 0.5, 0.9)
+SPREAD = np.array([-1.0, 0.0, 1.0])
+"""Of the quantiles around a prediction."""
+
+
 def scene(seed: int = 0, *, sizes: Mapping[str, int] = SIZES, outputs: int = 1, seeds: int = 3) -> Evidence:
     """A cell whose unlearned model is half-way, on made-up predictions."""
     rng = np.random.default_rng(seed)
     targets = {part: rng.normal(size=(sizes[part], outputs)) for part in PARTS}
     originals = [model(targets, rng, ORIGINAL) for _ in range(seeds)]
     retrains = [model(targets, rng, RETRAINED, FORGOTTEN) for _ in range(seeds)]
+    unlearned = model(targets, rng, {**ORIGINAL, "train_forget": 0.6}, FORGOTTEN / 2)
+    around = {
+        part: unlearned.predictions[part][..., None] + SPREAD for part in PARTS if part.startswith("test")
+    }
     return Evidence(
         targets=targets,
         scale=1.0,
-        unlearned=model(targets, rng, {**ORIGINAL, "train_forget": 0.6}, FORGOTTEN / 2),
+        unlearned=replace(unlearned, quantiles=around),
+        levels=LEVELS,
         original=originals[0],
         retrained=retrains[0],
         originals=originals,
@@ -495,7 +505,8 @@ def test_every_metric_gives_a_finite_number_on_a_full_cell() -> None:
 @pytest.mark.filterwarnings("error")
 def test_no_test_rows_of_the_forget_distribution() -> None:
     values = metrics.evaluate(scene(sizes={**SIZES, "test_forget": 0}))
-    absent = {f"{name}_test_forget" for name in ("mae", "rmse", "r2", "gap")} | {"loss_auc", "loss_auc_gap"}
+    errors = ("mae", "rmse", "r2", "gap", "pinball")
+    absent = {f"{name}_test_forget" for name in errors} | {"loss_auc", "loss_auc_gap"}
     assert set(metrics.METRICS) - set(values) == absent
 
 
@@ -531,3 +542,23 @@ def test_pinball_of_a_normal_quantile(level: float) -> None:
     found = [metrics.pinball(np.full_like(y, value), y, level) for value in (z - 0.2, z, z + 0.2)]
     assert found[1] == pytest.approx(float(norm.pdf(z)), abs=3e-3)
     assert found[1] < min(found[0], found[2])
+
+
+def test_pinball_of_all_levels_is_their_mean() -> None:
+    quantiles, targets = np.array([[[0.0, 1.0, 4.0]]]), column(3)
+    expected = (0.1 * 3 + 0.5 * 2 + 0.1 * 1) / 3
+    assert metrics.mean_pinball(quantiles, targets, LEVELS) == pytest.approx(expected, rel=1e-15)
+    assert metrics.mean_pinball(None, targets, LEVELS) is None
+    assert metrics.mean_pinball(quantiles[..., :0], targets, ()) is None
+
+
+def test_crossing_counts_rows_and_outputs_with_a_lower_quantile_above_a_higher_one() -> None:
+    evidence = scene()
+    crossed = np.zeros((4, 2, 3)) + SPREAD
+    crossed[0, 1] = [0.0, -0.1, 1.0]
+    crossed[2, 0] = [1.0, 0.0, -1.0]
+    model = replace(evidence.unlearned, quantiles={"test_retain": crossed})
+    assert metrics.crossing_rate(replace(evidence, unlearned=model)) == 2 / 8
+    assert metrics.crossing_rate(evidence) == 0
+    points = replace(evidence.unlearned, quantiles={"test_retain": crossed[..., :0]})
+    assert metrics.crossing_rate(replace(evidence, unlearned=points)) is None
