@@ -186,40 +186,73 @@ def _cell(value: Any) -> str:
 @data_app.command("get")
 def data_get(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Datasets; all of the quick suite if none.")
+        list[str] | None, typer.Argument(help="Datasets or sources; all datasets of the quick suite if none.")
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Fetch even what is there.")] = False,
+    accept: Annotated[
+        bool, typer.Option("--accept-terms", help="Accept the terms of the sources named.")
+    ] = False,
 ) -> None:
-    """Fetch datasets, check them, and keep them in the cache."""
-    from regunlearn.benchmark import fetch
+    """Fetch datasets, check them, and keep them in the cache; of a source that has terms, once they are accepted."""
+    from regunlearn.benchmark import fetch, sources
 
-    catalogue = registry.discover("dataset")
+    catalogue, known = registry.discover("dataset"), sources.discover()
     quick = {
         c.fact("dataset") for c in registry.discover("task").cards.values() if c.fact("suite") == "quick"
     }
-    chosen = [catalogue.get(name) for name in (names or sorted(quick))]
+    chosen = list(dict.fromkeys(names or sorted(quick)))
+    cards = {
+        name: catalogue.get(name) for name in chosen if name in catalogue.cards or name not in known
+    }  # an unknown name is reported before anything is fetched
     failures = []
-    for card in chosen:
-        if again:
-            fetch.discard(card.name)
+    for name in chosen:
+        card = cards.get(name)
         try:
+            if name in known:
+                folder = sources.get(known[name], accept=accept, again=again)
+                print(f"{name}: {folder}; {known[name].licence}")
+            if card is None:
+                continue
+            for source in sources.needs(card):  # what is on request is asked for by the dataset itself
+                if isinstance(source, sources.Source) and source.name != name and source.downloads:
+                    sources.get(source, accept=accept, again=again)
+            if again:
+                fetch.discard(name)
             dataset = registry.load(card)()
         except UsageError:
             raise
         except BenchmarkError as error:
-            failures.append(f"{card.name}: {error}")
+            failures.append(f"{name}: {error}")
             continue
         parts = {part: len(getattr(dataset, part)) for part in ("train", "validation", "test")}
         print(
-            f"{card.name}: {', '.join(f'{n:,} {part}' for part, n in parts.items())} rows; {card.fact('licence')}"
+            f"{name}: {', '.join(f'{n:,} {part}' for part, n in parts.items())} rows; {card.fact('licence')}"
         )
     _report(failures)
 
 
 @data_app.command("list")
-def data_list(as_json: Json = False) -> None:
-    """Show the datasets."""
-    list_("datasets", as_json)
+def data_list(
+    as_json: Json = False,
+    write: Annotated[
+        Path | None, typer.Option(help="Write the page of all datasets and sources to this file.")
+    ] = None,
+) -> None:
+    """Show the datasets, and whether their data are there."""
+    from regunlearn.benchmark import data_page
+
+    rows, broken = _datasets()
+    problems = [f"{file} cannot be read: {cause}" for file, cause in broken.items()]
+    if write is not None:
+        _report(problems)  # a page without them would be wrong
+        print(f"{data_page.write(write)} datasets written to {write}")
+        return
+    rows = data_page.with_states(rows)
+    if as_json:
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        _print_table(rows)
+    _report(problems)
 
 
 # Runs
@@ -241,6 +274,10 @@ def run(
         bool, typer.Option("--timed", help="One cell at a time, with a retrain timed beside it.")
     ] = False,
     again: Annotated[bool, typer.Option("--again", help="Run cells that have a record too.")] = False,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="A trial: train everything so many epochs only; kept apart, never a result."),
+    ] = None,
     cache: CacheFolder = None,
     methods: MethodFolder = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show why cells failed.")] = False,
@@ -249,11 +286,18 @@ def run(
     cells, folder = _cells(suite, task, split, method, seeds, out, methods, protocol)
     if threads < 1 or (jobs is not None and jobs < 1):
         raise UsageError("--jobs and --threads must be at least 1.")
+    if epochs is not None:
+        if epochs < 1 or protocol is not None:
+            raise UsageError(
+                "--epochs must be at least 1, and does not go with --protocol: it is for trials."
+            )
+        cells, folder = _trial(cells), out or folder.with_name(f"{folder.name}-trial")
     _log(verbose)
     from regunlearn.benchmark import engine
     from regunlearn.benchmark.display import Bars
 
     settings = _settings(cache, device, threads, timed, methods, _home(protocol))
+    settings = replace(settings, epochs=epochs)
     with Bars() as bars:
         workers = jobs or max(1, (os.cpu_count() or 1) // threads)
         outcome = engine.run(cells, settings, folder, jobs=workers, again=again, progress=bars)
@@ -552,6 +596,13 @@ def _cells(
                 raise UnknownName(of_task, cell.split, whole.splits.get(cell.task, ()))
         cells = [replace(cell, protocol=whole) for cell in cells]
     return cells, out or Path("runs") / Path(default).name
+
+
+def _trial(cells: list[Any]) -> list[Any]:
+    """Return the cells under the name of a trial, so that their records are taken for nothing else."""
+    return [
+        replace(cell, protocol=replace(cell.protocol, name=f"{cell.protocol.name}-trial")) for cell in cells
+    ]
 
 
 def _home(protocol: str | None) -> Path | None:

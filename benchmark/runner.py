@@ -57,6 +57,7 @@ class Settings:
         timed: measure seconds and memory, with a retrain timed beside each cell; run one cell at a time.
         methods: another folder of methods than the package's.
         references: folder of a protocol that ships reference models, which are then not trained.
+        epochs: of every recipe, for a trial; None for what the recipes say. Part of a task's hash, as a recipe is.
     """
 
     cache: Path
@@ -65,6 +66,7 @@ class Settings:
     timed: bool = False
     methods: Path | None = None
     references: Path | None = None
+    epochs: int | None = None
 
 
 @cache
@@ -72,6 +74,8 @@ def open_task(name: str, settings: Settings) -> References:
     """Return a task with its reference models; kept for the life of the process."""
     torch.set_num_threads(settings.threads)
     task = tasks.load(name, tasks.resolve_device(settings.device))
+    if settings.epochs is not None:
+        task = replace(task, recipe=replace(task.recipe, epochs=settings.epochs))
     store = Cache(settings.cache)
     if settings.references is not None:
         store = Layered(settings.cache, Shipped(settings.references))

@@ -333,3 +333,13 @@ def test_interrupting_a_run_says_that_it_goes_on(tmp_path: Path, cache: Path) ->
     assert process.returncode == 130
     assert "Finished cells are kept; the same command goes on from there." in err
     assert "Traceback" not in err
+
+
+def test_a_trial_is_short_and_kept_apart(command: Command) -> None:
+    chosen = ("run", "--suite", "smoke", "--task", "digits-mlp", "--split", "random", "--method", "retrain")
+    done = command(*chosen, "--seeds", "0", "--jobs", "1", "--epochs", "1")
+    assert done.code == 0, done.err
+    lines = Path("runs/smoke-trial/records/retrain.jsonl").read_text().splitlines()
+    assert [json.loads(line)["protocol"] for line in lines] == ["smoke-trial"]
+    assert not Path("runs/smoke").exists()
+    assert command(*chosen, "--epochs", "0").code == 2
