@@ -201,21 +201,24 @@ def data_get(
         c.fact("dataset") for c in registry.discover("task").cards.values() if c.fact("suite") == "quick"
     }
     chosen = list(dict.fromkeys(names or sorted(quick)))
-    cards = {
-        name: catalogue.get(name) for name in chosen if name in catalogue.cards or name not in known
-    }  # an unknown name is reported before anything is fetched
+    for name in chosen:  # before anything is fetched
+        if name not in known:
+            try:
+                catalogue.get(name)
+            except UnknownName:
+                raise UnknownName("dataset", name, [*catalogue.cards, *known]) from None
+    needs = {name: sources.wanted(name, known, catalogue.cards.get(name)) for name in chosen}
+    if not accept:
+        sources.ask(dict.fromkeys(source for one in needs.values() for source in one), chosen, again=again)
     failures = []
     for name in chosen:
-        card = cards.get(name)
         try:
-            if name in known:
-                folder = sources.get(known[name], accept=accept, again=again)
-                print(f"{name}: {folder}; {known[name].licence}")
+            for source in needs[name]:
+                folder = sources.get(source, accept=accept, again=again)
+                print(f"{source.name}: {folder}; {source.licence}")
+            card = catalogue.cards.get(name)
             if card is None:
                 continue
-            for source in sources.needs(card):  # what is on request is asked for by the dataset itself
-                if isinstance(source, sources.Source) and source.name != name and source.downloads:
-                    sources.get(source, accept=accept, again=again)
             if again:
                 fetch.discard(name)
             dataset = registry.load(card)()
@@ -522,6 +525,73 @@ def explain(
         raise UsageError(f"name a metric, or --write FILE for all. Known: {known}.")
     else:
         print(words.explain(metric, words.gather(results)))
+
+
+@app.command()
+def reproduce(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="stsb-band, agedb-band, utkface-band, figure-density, or all that data is there for."
+        ),
+    ],
+    seeds: Annotated[int, typer.Option(help="Seeds 0, 1, ... of each protocol.")] = 5,
+    jobs: Annotated[int | None, typer.Option(help="Processes [default: one a core; 1 on CUDA].")] = None,
+    device: Device = "auto",
+    cache: CacheFolder = None,
+    out: Annotated[Path, typer.Option(help="Folder of the records.")] = Path("results/reproduction"),
+    board: Annotated[Path, typer.Option(help="Folder of tables and figure.")] = Path(
+        "leaderboard/reproduction"
+    ),
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Quirk of the published protocol to switch off; may be repeated [default: each alone]."
+        ),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="UTKFace with the whole network.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the paper's experiments as published and corrected, and compare with its numbers; a killed run goes on."""
+    import importlib
+
+    experiments = importlib.import_module("regunlearn.reproduction.experiments")
+    chosen = experiments.members(name, full=full)
+    if seeds < 1 or (jobs is not None and jobs < 1):
+        raise UsageError("--seeds and --jobs must be at least 1.")
+    _log(False)
+    from regunlearn.benchmark.display import Bars
+    from regunlearn.benchmark.tasks import resolve_device
+
+    settings = _settings(cache, device, 1, False, None)
+    workers = jobs or (1 if resolve_device(device).type == "cuda" else os.cpu_count() or 1)
+    with Bars() as bars:
+        outcome = importlib.import_module("regunlearn.reproduction.runs").run_all(
+            chosen,
+            settings,
+            out,
+            seeds=seeds,
+            jobs=workers,
+            off=without or (),
+            density=name == experiments.DENSITY,
+            progress=bars,
+        )
+    tables = importlib.import_module("regunlearn.leaderboard.reproduction_build")
+    figure = importlib.import_module("regunlearn.leaderboard.reproduction_figure")
+    written = [file for path in outcome.files for file in tables.build(path, board / path.stem)]
+    if name in (experiments.DENSITY, experiments.ALL):
+        written += figure.build(outcome.files, board / experiments.DENSITY)
+    if as_json:
+        print(json.dumps([row for path in outcome.files for row in tables.as_json(path)], indent=2))
+    else:
+        for path in outcome.files:
+            print(tables.summary(path))
+        print(f"{outcome.done} units run, {outcome.kept} kept; {len(written)} files written to {board}")
+    for message in outcome.absent:
+        print(f"regunlearn: {message}", file=sys.stderr)
+    _report(outcome.troubles)
+    if not outcome.files or (outcome.absent and len(chosen) == 1):
+        raise typer.Exit(1)
 
 
 def _check_gates(

@@ -130,14 +130,14 @@ def _run_single(
     missing = _missing_references(cells, settings)
     progress.start("training reference models", len(missing))
     diverged: dict[str, str] = {}
-    with closing(_spread(_train_reference, missing, settings, jobs)) as trained:
+    with closing(spread(_train_reference, missing, settings, jobs)) as trained:
         for trouble in trained:
             diverged |= trouble
             progress.step("training reference models")
     outcome.troubles += [f"task {task} left out. {diverged[task]}" for task in sorted(diverged)]
     cells = [cell for cell in cells if cell.task not in diverged]
     progress.start("running methods", len(cells))
-    run_all = _run_timed if settings.timed else partial(_spread, runner.run_cell)
+    run_all = _run_timed if settings.timed else partial(spread, runner.run_cell)
     with closing(run_all(cells, settings, jobs)) as records:
         for record in records:
             yield record
@@ -159,7 +159,7 @@ def _run_ensembles(
         ]
         runs: dict[Key, dict[int, Run]] = {replace(cell, seed=0).key: {} for cell in own}
         wanted = [one for cell in own for one in ensemble_runner.seeds_of(cell)]
-        with closing(_spread(ensemble_runner.unlearn, wanted, settings, jobs)) as done:
+        with closing(spread(ensemble_runner.unlearn, wanted, settings, jobs)) as done:
             for run in done:
                 runs[replace(run.cell, seed=0).key][run.cell.seed] = run
                 progress.step("running methods")
@@ -167,7 +167,7 @@ def _run_ensembles(
             (cell, [found for _, found in sorted(runs[cell.key].items())], timing)
             for cell, timing in zip(own, timings, strict=True)
         ]
-        with closing(_spread(_score, assembled, settings, jobs)) as records:
+        with closing(spread(_score, assembled, settings, jobs)) as records:
             yield from records
 
 
@@ -276,12 +276,12 @@ def prepare(
     sights = [sight for sight in sights if not _is_seen(sight, settings)]
     batches = _batches(sights, settings, jobs)
     progress.start("training ensembles", sum(len(batch.models) for batch in batches))
-    with closing(_spread(_train_batch, batches, settings, jobs)) as trained:
+    with closing(spread(_train_batch, batches, settings, jobs)) as trained:
         for count in trained:
             for _ in range(count):
                 progress.step("training ensembles")
     progress.start("looking at ensembles", len(sights))
-    with closing(_spread(_look, sights, settings, jobs)) as seen:
+    with closing(spread(_look, sights, settings, jobs)) as seen:
         for _ in seen:
             progress.step("looking at ensembles")
 
@@ -330,10 +330,10 @@ def _run_timed(cells: Sequence[Cell], settings: Settings, jobs: int) -> Generato
     """Yield records of methods called alone on the machine, and evaluated on all processes while no clock runs."""
     for start in range(0, len(cells), TIMED_TOGETHER):
         tried = [runner.attempt(cell, settings) for cell in cells[start : start + TIMED_TOGETHER]]
-        yield from _spread(runner.finish, tried, settings, jobs)
+        yield from spread(runner.finish, tried, settings, jobs)
 
 
-def _spread(
+def spread(
     function: Callable[[Any, Settings], Any], items: Sequence[Any], settings: Settings, jobs: int
 ) -> Generator[Any, None, None]:
     """Yield the function's results as they come, from this process or from several."""

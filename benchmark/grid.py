@@ -88,7 +88,7 @@ class Protocol:
 
 
 POOLED = ("random", "group")
-"""Kinds of forget split whose rows may ask one by one, so that they can be an audit pool."""
+"""Kinds of forget split whose rows may ask one by one, so that they can be an audit pool; not a `whole` group."""
 
 
 STRESS_TESTS = ("confusion", "confusion-half", "poison")
@@ -130,7 +130,8 @@ class Cell:
         """The ensembles that the cell is scored against."""
         kinds = registry.discover("task").get(self.task).fact("splits")
         size, retrained = self.protocol.ensembles[self.task]
-        pool = self.split in kinds and kinds[self.split].get("kind", self.split) in POOLED
+        facts = kinds.get(self.split, {"whole": True})
+        pool = facts.get("kind", self.split) in POOLED and not facts.get("whole", False)
         return Design(self.task, self.split, size, retrained, pool)
 
     @property

@@ -53,7 +53,14 @@ def commit() -> str | None:
     try:
         head = _git("rev-parse", "--short=12", "HEAD")
         changed = _git(
-            "status", "--porcelain", "--untracked-files=no", "--", "benchmark", "methods", "datasets"
+            "status",
+            "--porcelain",
+            "--untracked-files=no",
+            "--",
+            "benchmark",
+            "methods",
+            "datasets",
+            "reproduction",
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -47,9 +47,19 @@ def band(
 
 
 def group(
-    dataset: Dataset, rng: np.random.Generator, held_out: HeldOut, *, grouping: str, group: str | int
+    dataset: Dataset,
+    rng: np.random.Generator,
+    held_out: HeldOut,
+    *,
+    grouping: str,
+    group: str | int,
+    whole: bool = False,
 ) -> tuple[Mask, Mask, None]:
-    """All rows of one group: a region, a class, a source, a customer."""
+    """All rows of one group: a region, a class, a source, a customer.
+
+    `whole` says that they are one customer's and are asked for together, so that they are no audit pool, whose rows
+    ask one by one.
+    """
     if grouping not in dataset.groups:
         raise UnknownName(f"grouping of dataset {dataset.name}", grouping, dataset.groups)
     labels = dataset.groups[grouping].astype(str)

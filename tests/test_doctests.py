@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = [
     f"regunlearn.{folder}" + ("" if path.stem == "__init__" else f".{path.stem}")
-    for folder in ("benchmark", "methods", "datasets", "leaderboard")
+    for folder in ("benchmark", "methods", "datasets", "reproduction", "leaderboard")
     for path in sorted((ROOT / folder).glob("*.py"))
 ]
 

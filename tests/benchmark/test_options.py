@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from regunlearn.benchmark import networks, references, splits, training
+from regunlearn.benchmark import grid, networks, references, registry, splits, training
 from regunlearn.benchmark.cache import Cache
 from regunlearn.benchmark.errors import BenchmarkError
 from regunlearn.benchmark.references import References
@@ -24,6 +24,7 @@ LEVELS = (0.1, 0.5, 0.9)
 SPLITS = {
     "band": {"kind": "band", "high": 10.0},
     "group": {"kind": "group", "grouping": "home", "group": "1"},
+    "whole": {"kind": "group", "grouping": "home", "group": "1", "whole": True},
     "time": {"kind": "time", "start": 10, "end": 12, "span": 3},
     "random": {"kind": "random", "fraction": 0.2},
 }
@@ -127,7 +128,7 @@ def test_an_option_is_part_of_a_task_s_identity_only_where_it_is_set(options: Ma
     assert task(replace(RECIPE, **defaults)).content_hash == task().content_hash
 
 
-@pytest.mark.parametrize("name", ["band", "group", "time", "random"])
+@pytest.mark.parametrize("name", ["band", "group", "whole", "time", "random"])
 def test_a_retrained_model_looks_at_the_retain_distribution(name: str, tmp_path: Path) -> None:
     models = References(task(replace(RECIPE, keep="best")), Cache(tmp_path))
     split = models.make_split(name)
@@ -167,3 +168,13 @@ def test_a_time_block_needs_timestamps() -> None:
     data = replace(dataset(), timestamps=None)
     with pytest.raises(BenchmarkError, match="no timestamps"):
         splits.make("time", SPLITS["time"], data, lambda: np.zeros(30), task="made-mlp")
+
+
+def test_a_group_that_asks_together_is_no_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = task().card
+    monkeypatch.setattr(registry, "discover", lambda _: registry.Catalogue("task", {"made-mlp": card}))
+    protocol = grid.Protocol(name="made", splits={"made-mlp": [*SPLITS]}, ensembles={"made-mlp": [8, 8]})
+    pools = {design.split: design.pool for design in protocol.designs()}
+    assert pools == {"band": False, "group": True, "whole": False, "time": False, "random": True}
+    one, other = (task().make_split(name, held_out=lambda: np.zeros(30)) for name in ("group", "whole"))
+    np.testing.assert_array_equal(one.forget, other.forget)
