@@ -37,6 +37,7 @@ publish: $(READY)
 	$(BIN)/regunlearn run --suite quick --timed --out results/quick
 	$(BIN)/regunlearn leaderboard --results results/quick --out leaderboard/quick --readme README.md
 	$(BIN)/regunlearn explain --write docs/metrics.md
+	$(BIN)/regunlearn data list --write docs/data.md
 
 test: $(READY)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow" -p no:benchmark tests

@@ -398,6 +398,9 @@ def check(
         int | None,
         typer.Option(help="With --gates: models of each kind, trained here, of the tasks of --suite."),
     ] = None,
+    retrained: Annotated[
+        int | None, typer.Option(help="With --size: so many retrained models instead.")
+    ] = None,
     write: Annotated[
         bool, typer.Option("--write", help="With --gates and --protocol: keep them in its gates.json.")
     ] = False,
@@ -419,7 +422,7 @@ def check(
             chosen = grid.narrow(whole, tasks=task or (), splits=split or ())
         else:
             chosen = grid.narrow(grid.of_suite(suite), tasks=task or (), splits=split or ())
-            chosen, home = grid.of_ensembles(chosen, size), None
+            chosen, home = grid.of_ensembles(chosen, size, retrained), None
         workers = jobs or os.cpu_count() or 1
         return _check_gates(chosen, home, write, device, workers, cache, as_json)
     from regunlearn.benchmark.records import read_all

@@ -205,11 +205,10 @@ class InterpretableAttention(nn.Module):
         """
         query = self.query(future).unflatten(-1, (self.heads, self.size)).transpose(1, 2)
         key = self.key(everything).unflatten(-1, (self.heads, self.size)).permute(0, 2, 3, 1)
-        scores = (query / math.sqrt(self.size)) @ key
-        horizon, time = scores.shape[-2:]
-        later = torch.ones(horizon, time, dtype=torch.bool, device=scores.device).triu(time - horizon + 1)
-        weights = scores.masked_fill(later, -torch.inf).softmax(dim=-1)
-        weights = self.dropout(weights).mean(dim=1)
+        horizon, time = future.shape[1], everything.shape[1]
+        later = torch.full((horizon, time), -torch.inf, dtype=key.dtype, device=key.device)
+        scores = (query / math.sqrt(self.size)) @ key + later.triu(time - horizon + 1)
+        weights = self.dropout(scores.softmax(dim=-1)).sum(dim=1) / self.heads
         return self.output(weights @ self.value(everything)), weights
 
 

@@ -168,13 +168,14 @@ def of_suite(suite: str) -> Protocol:
     return Protocol(name=suite, splits=splits, seeds=[0, 1, 2])
 
 
-def of_ensembles(protocol: Protocol, size: int) -> Protocol:
-    """Return the protocol with ensembles of `size` originals and retrained models of every task.
+def of_ensembles(protocol: Protocol, size: int, retrained: int | None = None) -> Protocol:
+    """Return the protocol with ensembles of `size` originals and `retrained` retrained models (as many) of each task.
 
     Raises:
-        UsageError: the size is odd or below 8.
+        UsageError: the size is odd or below 8, or there are fewer retrained models than originals.
     """
-    return replace(protocol, seeds=[0], ensembles={task: [size, size] for task in protocol.splits})
+    sizes = [size, size if retrained is None else retrained]
+    return replace(protocol, seeds=[0], ensembles=dict.fromkeys(protocol.splits, sizes))
 
 
 def narrow(

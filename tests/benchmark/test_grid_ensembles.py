@@ -364,6 +364,7 @@ def test_cells_of_a_configuration() -> None:
 
 def test_of_ensembles_and_narrow() -> None:
     suite = grid.narrow(grid.of_suite("smoke"), tasks=["ridge"], splits=["band"])
+    assert set(map(tuple, grid.of_ensembles(suite, 8, 16).ensembles.values())) == {(8, 16)}
     rules = grid.of_ensembles(suite, 8)
     assert [tuple(one) for one in rules.designs()] == [("ridge", "band", 8, 8, False)]
     for size in (6, 9):
