@@ -29,11 +29,16 @@ ABLATION_METRICS = ("test_retain", "test_forget", "w1", "disagreement")
 ROUNDING = 1e-4
 """Share of a value below which a difference is one of rounding: two implementations of Adam differ in last bits."""
 
+EXACT = 1e-12
+"""Share of a mean below which the half-width of its interval is rounding."""
+
 
 def figures(interval: Interval) -> str:
     """Return "mean ± half-width", the mean alone where there is no interval, or the sign for nothing."""
     mean = number(interval.estimate, 4)
     half = (interval.high - interval.low) / 2
+    if half < EXACT * abs(interval.estimate):  # seeds that differ in their last bits do not differ
+        half = 0.0
     return mean if not math.isfinite(half) else f"{mean} ± {number(half, 2)}"
 
 
