@@ -1,19 +1,26 @@
-"""Electric load of real homes, hour by hour for a year: from a day of a home's load to quantiles of the next day.
+"""Electric load of real homes, hour by hour for a year: from 18 hours of a home's load to quantiles of its next day.
 
 Origin: 17 metered homes of the CityLearn Challenge 2022, as the Python package CityLearn 2.0.0 ships them (a CSV file a
 home inside its wheel, 8,760 hours each from a first of August on, one clock; column `Equipment Electric Power [kWh]`).
 Terms: the package is MIT.
 sha256 of the wheel: aef65c07922c7a609ca457fcb7d2abdcb156947e740bd55a408b37277023f47a.
 
-Load in standard deviations of the home, mean 0, over the training part; hour of the day and day of the week likewise. A
-window is 24 hours of the past and the 24 to be forecast. The next one begins 25 hours later, so that no hour is forecast
-twice and forecasts begin at every hour of the day. Parts: 220 days, 30 days, the rest; no window lies in two. The
-future's inputs are the calendar alone: no weather that would not be known.
+Load in standard deviations of the home, mean 0, over the training part; hour of the day and day of the week likewise.
+A window is 18 hours of the past and the 24 to be forecast. The next one begins 25 hours later, so that no hour is
+forecast twice and forecasts begin at every hour of the day. Parts: 220 days, 30 days, the rest; no window lies in two.
+The future's inputs are the calendar alone: no weather that would not be known.
 Dropped: homes whose load never changes in the training part (none were found). No hour is missing. Two homes are unlike
-the others: 12 and 15 use less than 1 Wh in half of all hours, nearly always at night, and home 12's load goes with its
-solar generation (correlation 0.97). They are kept as published.
+the others: 12 and 15 use next to nothing in half of all hours, at night nearly always, and home 12's load goes with
+its solar generation (correlation 0.97). They are kept as published.
 
-MEASURED
+Sizes: 3,570 / 476 / 1,853 windows, 12 epochs: a model of 22,682 parameters trains in 10 s on one thread. `group`
+forgets home 12 whole, the one most unlike the others; `time` forgets three weeks, and with them every window that
+touches them. With 16 originals and 32 retrained models `group` passes the admission gates: original and retrained
+models differ on the forget rows 4.4 times as much (mean square) as two retrained ones, their total variation is 4.1
+times that between retrained ones, the retrained models' error is 0.75 of the best constant's and the originals' 0.987
+of it on what is kept. For home 7, which is like the others, the first of these figures was 2.7 with 8 models of each
+kind, 24 hours of the past and 10 epochs. Past hours, epochs, learning rate and home were chosen by the gates, before
+any method was run.
 """
 
 import io
@@ -45,7 +52,7 @@ HOMES = 17
 
 LOAD, HOUR, DAY = "Equipment Electric Power [kWh]", "Hour", "Day Type"
 
-PAST, HORIZON, STRIDE = 24, 24, 25
+PAST, HORIZON, STRIDE = 18, 24, 25
 """Hours of a window before and after the forecast is made, and from one window to the next."""
 
 PARTS = (220, 30)
@@ -157,8 +164,8 @@ def _prepare(loads: Loads, parts: tuple[int, int] = PARTS) -> Dataset:
         test=rows[2],
         groups={"home": np.array(loads.names)[kept][who]},
         timestamps=start.astype(np.float64),
-        notes=f"{constant.sum()} of {len(constant)} homes dropped whose load never changes; no window lies in two parts "
-        "of the year; timestamps are hours from the first of the archive.",
+        notes=f"{constant.sum()} of {len(constant)} homes dropped whose load never changes; no window lies in two "
+        "parts of the year; timestamps are hours from the first of the archive.",
     )
 
 
@@ -167,9 +174,9 @@ def _prepare(loads: Loads, parts: tuple[int, int] = PARTS) -> Dataset:
     dataset="homes",
     suite="quick",
     recipe={
-        "epochs": 14,
+        "epochs": 12,
         "batch_size": 64,
-        "learning_rate": 7e-3,
+        "learning_rate": 5e-3,
         "loss": "pinball",
         "quantiles": [0.1, 0.5, 0.9],
         "schedule": "cosine",
@@ -178,7 +185,7 @@ def _prepare(loads: Loads, parts: tuple[int, int] = PARTS) -> Dataset:
     },
     splits={
         "group": {"kind": "group", "grouping": "home", "group": "12", "whole": True},
-        "time": {"kind": "time", "start": 2400, "end": 2904, "span": 48},
+        "time": {"kind": "time", "start": 2400, "end": 2904, "span": 42},
     },
 )
 def tft(shape: Shape) -> nn.Module:

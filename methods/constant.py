@@ -1,5 +1,7 @@
 """Predicts the median retain target for every row: nothing about single rows is left, and no skill either.
 
+Where quantiles are predicted, one for each output, those of all retain targets.
+
 paper: none, a sentinel. A task on which it does well is degenerate; only a metric of utility shows what it is.
 """
 
@@ -17,5 +19,8 @@ def constant(request: Request) -> nn.Module:
     assert isinstance(head, nn.Linear)
     with torch.no_grad():
         head.weight.zero_()
-        head.bias.copy_(request.retain.targets.quantile(0.5, dim=0))
+        if levels := request.recipe.quantiles:
+            head.bias.copy_(request.retain.targets.quantile(torch.tensor(levels, device=request.device)))
+        else:
+            head.bias.copy_(request.retain.targets.quantile(0.5, dim=0))
     return request.model

@@ -32,7 +32,9 @@ def head_distillation(request: Request, teacher: nn.Module, *, ridge: float = 1e
             wanted.append(request.predict(teacher, rows))
     finally:
         handle.remove()
-    weight, bias = least_squares(torch.cat(pieces), torch.cat(wanted), ridge)
+    # A head that is applied at several places of a row (the hours of a forecast) is fitted to all of them.
+    features, outputs = torch.cat(pieces).flatten(0, -2), torch.cat(wanted).reshape(-1, head.out_features)
+    weight, bias = least_squares(features, outputs, ridge)
     with torch.no_grad():
         head.weight.copy_(weight)
         head.bias.copy_(bias)

@@ -130,7 +130,7 @@ def test_homes_of_less_than_the_parts_are_refused() -> None:
 def test_real_homes(name: str) -> None:
     data = registry.load(registry.discover("dataset").get(name))()
     assert data.notes.startswith("0 of 17 homes dropped")
-    assert (len(data.train), len(data.validation), len(data.test)) == (3570, 459, 1853)
+    assert (len(data.train), len(data.validation), len(data.test)) == (3570, 476, 1853)
     for split, arguments in registry.discover("task").get("homes-tft").facts["splits"].items():
         made = splits.make(split, arguments, data, lambda: np.ones(0), task="homes-tft")
         assert 0.04 < len(made.forget) / len(data.train) < 0.2
