@@ -499,11 +499,20 @@ def leaderboard(
     """Turn records into tables and figures. The same records give the same bytes."""
     import importlib
 
-    build = importlib.import_module("regunlearn.leaderboard.build")
-    written = build.build(results, out or Path("leaderboard") / results.resolve().name, readme=readme)
+    target = out or Path("leaderboard") / results.resolve().name
+    experiments = sorted(
+        results.glob("*.jsonl")
+    )  # of `reproduce`; the records of a run lie in a folder of their own
+    if experiments and readme is not None:
+        raise UsageError(
+            f"--readme: {results} holds experiments of `regunlearn reproduce`, which have no such table."
+        )
+    module = "reproduction_build" if experiments else "build"
+    build = importlib.import_module(f"regunlearn.leaderboard.{module}")
+    written = build.rebuild(results, target) if experiments else build.build(results, target, readme=readme)
     if not quiet:
-        print(build.summary(results))
-    print(f"{len(written)} files written to {out or Path('leaderboard') / results.resolve().name}")
+        print("\n".join(build.summary(path) for path in experiments or [results]))
+    print(f"{len(written)} files written to {target}")
 
 
 @app.command()

@@ -144,13 +144,13 @@ DEFAULT_SPLITS = ("random", "band")
 
 
 def _default_splits(declared: Iterable[str]) -> list[str]:
-    return [name for name in DEFAULT_SPLITS if name in declared] or list(declared)
+    return [name for name in DEFAULT_SPLITS if name in declared] or list(declared)[:1]
 
 
 def of_suite(suite: str) -> Protocol:
     """Return the built-in protocol of a suite: its tasks, random and band splits where a task has them, three seeds.
 
-    A task that has neither runs with all its splits.
+    A task that has neither runs with the first of its splits.
 
     Raises:
         UnknownName: no such suite.

@@ -173,6 +173,18 @@ def mean_pinball(quantiles: Array | None, targets: Array, levels: Sequence[float
     return float(np.mean([pinball(quantiles[..., k], targets, level) for k, level in enumerate(levels)]))
 
 
+def crossings(quantiles: Array) -> float:
+    """Return the share of forecasts in which some quantile lies below one of a lower level.
+
+    Args:
+        quantiles: shape (n, outputs, levels), levels ascending.
+
+    >>> crossings(np.array([[[0.0, 1.0, 2.0], [0.0, -1.0, 2.0]]]))
+    0.5
+    """
+    return float((np.diff(quantiles, axis=-1) < 0).any(axis=-1).mean())
+
+
 def wasserstein(a: Array, b: Array) -> float:
     """First Wasserstein distance between two pooled samples of predictions, mean over outputs."""
     from scipy.stats import wasserstein_distance
@@ -261,9 +273,7 @@ _enter_quantiles()
 def crossing_rate(evidence: Evidence) -> float | None:
     """Whether a model of quantiles still predicts quantiles."""
     found = evidence.unlearned.quantiles.get("test_retain")
-    if found is None or found.shape[-1] < 2:
-        return None
-    return float((np.diff(found, axis=-1) < 0).any(axis=-1).mean())
+    return None if found is None or found.shape[-1] < 2 else crossings(found)
 
 
 def _gap(evidence: Evidence, part: str) -> float | None:

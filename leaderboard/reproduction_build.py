@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from regunlearn.benchmark.atomic import write_text
+from regunlearn.leaderboard import reproduction_figure
 from regunlearn.leaderboard.reproduction_numbers import (
     ABLATION,
     BORROWED,
@@ -33,6 +34,9 @@ from regunlearn.leaderboard.reproduction_tables import (
 from regunlearn.leaderboard.text import NOTHING, Table, clean, escape_markdown, latex, markdown
 from regunlearn.reproduction.records import MODELS, VALUES
 from regunlearn.reproduction.switches import explanations
+
+DENSITY = "figure-density"
+"""Folder of the figure of all experiments."""
 
 LONGEST = 600
 """Characters of a dataset's notes that are shown."""
@@ -207,6 +211,17 @@ def build(path: Path, out: Path) -> list[Path]:
     for name, text in texts.items():
         write_text(out / name, text)
     return [out / name for name in texts]
+
+
+def rebuild(folder: Path, out: Path) -> list[Path]:
+    """Write the tables of every experiment in a folder of records, and the density figure; return the files.
+
+    Raises:
+        BenchmarkError: records cannot be read, or nothing can be written.
+    """
+    paths = sorted(folder.glob("*.jsonl"))
+    written = [file for path in paths for file in build(path, out / path.stem)]
+    return written + reproduction_figure.build(paths, out / DENSITY)
 
 
 def summary(path: Path, width: int = 150) -> str:

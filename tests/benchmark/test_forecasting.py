@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regunlearn.benchmark.errors import BenchmarkError
-from regunlearn.benchmark.forecasting import TFT, VariableSelection, crossing_rate
+from regunlearn.benchmark.forecasting import TFT, VariableSelection
+from regunlearn.benchmark.metrics import crossings
 from regunlearn.benchmark.spec import Shape
 from regunlearn.benchmark.taps import listening
 
@@ -363,6 +364,6 @@ def test_what_does_not_fit_is_named(shape: Shape, change: dict[str, object], mes
 def test_crossing_rate(n: int, horizon: int, levels: int, seed: int) -> None:
     made = np.random.default_rng(seed).normal(size=(n, horizon, levels))
     crossed = sum(list(one) != sorted(one) for row in made for one in row)
-    assert crossing_rate(made) == pytest.approx(crossed / (n * horizon))
-    assert crossing_rate(np.sort(made, axis=-1)) == 0
-    assert crossing_rate(np.zeros((n, horizon, levels))) == 0
+    assert crossings(made) == pytest.approx(crossed / (n * horizon))
+    assert crossings(np.sort(made, axis=-1)) == 0
+    assert crossings(np.zeros((n, horizon, levels))) == 0

@@ -13,8 +13,9 @@ from regunlearn.benchmark.spec import Dataset, Recipe
 SMOKE = ("digits", "diabetes", "ridge")
 REAL = {
     "california": ("california: 2000 / 1000 / 4000 of 7000, 8", "89a583ae6ee91c53"),
-    "mnist-rotation": ("mnist-rotation: 1500 / 500 / 3000 of 5000, 784", "fb958174fba296b1"),
-    "sentiment": ("sentiment: 3000 / 1000 / 3000 of 7000, 1200", "54b0fa880532db97"),
+    "mnist-rotation": ("mnist-rotation: 1500 / 500 / 2000 of 4000, 196", "f2926ee29a281386"),
+    "sentiment": ("sentiment: 3000 / 1000 / 3000 of 7000, 1600", "54b0fa880532db97"),
+    "homes": ("homes: 3570 / 476 / 1853 of 5899, 103", "e97a31396967fdeb"),
 }
 TASKS = {
     "digits": ("digits-mlp", "digits-allcnn"),
@@ -23,6 +24,7 @@ TASKS = {
     "california": ("california-mlp",),
     "mnist-rotation": ("mnist-rotation-allcnn",),
     "sentiment": ("sentiment-lstm",),
+    "homes": ("homes-tft",),
 }
 
 needs_data = [
@@ -56,7 +58,7 @@ def fingerprint(data: Dataset) -> str:
 def test_card(name: str) -> None:
     card = registry.discover("dataset").get(name)
     assert card.summary
-    assert card.facts["modality"] in {"tabular", "vision", "text"}
+    assert card.facts["modality"] in {"tabular", "vision", "text", "forecasting"}
     assert card.facts["source"]
     assert card.facts["licence"]
 
@@ -98,10 +100,11 @@ def test_tasks(name: str) -> None:
         card = registry.discover("task").get(task)
         assert card.facts["dataset"] == name
         assert card.facts["suite"] == ("smoke" if name in SMOKE else "quick")
-        dtype = getattr(torch, Recipe(**card.facts["recipe"]).precision)
+        recipe = Recipe(**card.facts["recipe"])
+        dtype, levels = getattr(torch, recipe.precision), max(1, len(recipe.quantiles))
         network = registry.load(card)(data.shape).to(dtype).eval()
         inputs = [torch.tensor(values[:5], dtype=dtype) for values in data.inputs.values()]
-        assert network(*inputs).shape == (5, 1)
+        assert network(*inputs).shape == (5, levels * data.targets.shape[1])
         assert set(network.layers) <= {name for name, _ in network.named_modules()}
 
 

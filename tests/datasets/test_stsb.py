@@ -21,7 +21,10 @@ KNOWN = ["man", "rides", "horse", "dog", "runs", "boat", "poor's"]
 
 needs_data = [
     pytest.mark.data,
-    pytest.mark.skipif(not os.environ.get("REGUNLEARN_TEST_DATA"), reason="REGUNLEARN_TEST_DATA is not set"),
+    pytest.mark.skipif(
+        not (os.environ.get("REGUNLEARN_TEST_DATA") and os.environ.get("REGUNLEARN_DATA")),
+        reason="REGUNLEARN_TEST_DATA and REGUNLEARN_DATA are not set",
+    ),
 ]
 
 

@@ -236,7 +236,10 @@ def test_the_models_given_are_left_as_they_were(open_unit: Callable[[str, Switch
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not os.environ.get("REGUNLEARN_TEST_DATA"), reason="REGUNLEARN_TEST_DATA is not set")
+@pytest.mark.skipif(
+    not (os.environ.get("REGUNLEARN_TEST_DATA") and os.environ.get("REGUNLEARN_DATA")),
+    reason="REGUNLEARN_TEST_DATA and REGUNLEARN_DATA are not set",
+)
 def test_constants_with_the_published_forget_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # the real datasets
     data = registry.load(registry.discover("dataset").get("stsb-published"))()

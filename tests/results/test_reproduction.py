@@ -14,6 +14,12 @@ LEAST = {"stsb-band": 5, "utkface-band": 3}
 """Seeds of each protocol."""
 
 
+def test_the_whole_folder_is_rebuilt_from_the_records_alone(tmp_path: Path) -> None:
+    build = importlib.import_module("regunlearn.leaderboard.reproduction_build")
+    written = {file.relative_to(tmp_path) for file in build.rebuild(RESULTS, tmp_path)}
+    assert written == {file.relative_to(BOARD) for file in BOARD.rglob("*") if file.is_file()}
+
+
 def test_the_committed_experiments_are_these() -> None:
     assert [path.stem for path in FILES] == sorted(LEAST)
 
