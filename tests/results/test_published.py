@@ -60,9 +60,9 @@ def test_doing_nothing_closes_no_gap(records: list[Record]) -> None:
 
 def test_another_retrain_closes_it(means: dict[str, dict[Block, dict[str, float]]]) -> None:
     found = [values["rnc"] for values in means["retrain"].values()]
-    assert len(found) == 6
+    assert len(found) == 7
     assert np.mean(found) == pytest.approx(1.0, abs=0.1)
-    assert found == pytest.approx([1.0] * 6, abs=0.25)
+    assert found == pytest.approx([1.0] * 7, abs=0.25)
 
 
 @pytest.mark.parametrize(
@@ -78,13 +78,16 @@ def test_its_metric_puts_every_sentinel_below_every_honest_method(
 ) -> None:
     for block, values in means[sentinel].items():
         worst = max(means[method][block][metric] for method in honest())
-        assert values[metric] > worst, block
+        if metric == "probe_recovery" and worst >= 1:  # an honest method that has forgotten nothing either
+            assert values[metric] == pytest.approx(1.0, abs=0.01), block
+        else:
+            assert values[metric] > worst, block
 
 
 def test_a_retrain_takes_as_long_as_the_piece_beside_it_says(records: list[Record]) -> None:
     timed = [r for r in records if r.method == "retrain"]
     ratios = [r.seconds / r.retrain_seconds for r in timed if r.seconds and r.retrain_seconds]
-    assert len(ratios) == 18
+    assert len(ratios) == 21
     assert np.median(ratios) == pytest.approx(1.0, abs=0.1)
 
 
