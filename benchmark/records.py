@@ -22,7 +22,7 @@ MEASURED = ("seconds", "retrain_seconds", "peak_bytes")
 """Fields that depend on the machine's mood; everything else is the same on every run of the same cell."""
 
 _NAME = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*")
-_DIGITS = 7
+DIGITS = 7
 
 
 def check_name(kind: str, name: object) -> str:
@@ -120,10 +120,8 @@ class Record:
     def to_line(self) -> str:
         """Return the record as one line of ASCII JSON, what was measured rounded to 7 significant digits."""
         facts = asdict(self)
-        rounded = {
-            name: value if name == "hyperparameters" else _rounded(value) for name, value in facts.items()
-        }
-        return json.dumps(rounded, allow_nan=False, separators=(",", ":"))
+        kept = {name: value if name == "hyperparameters" else rounded(value) for name, value in facts.items()}
+        return json.dumps(kept, allow_nan=False, separators=(",", ":"))
 
 
 def _check_number(what: str, value: object) -> float:
@@ -152,24 +150,32 @@ def _check_finite(what: str, value: Any) -> None:
             _check_finite(what, item)
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
+    """Return a value with all numbers in it, however deep, cut to the digits that a record keeps."""
     if isinstance(value, float):
-        return float(f"{value:.{_DIGITS}g}")
+        return float(f"{value:.{DIGITS}g}")
     if isinstance(value, Mapping):
-        return {key: _rounded(item) for key, item in value.items()}
+        return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
+        return [rounded(item) for item in value]
     return value
 
 
-def parse(line: str, where: str) -> Record:
-    """Return the record in `line`; `where` (`path:line`) opens every error.
+def fields_in(line: str, where: str, kind: type[Any], *, schema: int, again: str) -> dict[str, Any]:
+    """Return the fields of a record, unchecked but for their names.
+
+    Args:
+        line: one JSON object.
+        where: `path:line`, opens every error.
+        kind: the dataclass whose fields they must be.
+        schema: its number, in the field `schema`.
+        again: what to do about a line of another schema or with other fields.
 
     Raises:
-        BenchmarkError: not JSON, another schema, missing or unknown fields, or a value out of its range.
+        BenchmarkError: not JSON, another schema, missing or unknown fields.
     """
     try:
-        data = json.loads(line, parse_constant=lambda constant: float(constant))
+        data = json.loads(line, parse_constant=float)
     except (ValueError, RecursionError) as error:
         raise BenchmarkError(
             f"{where}: expected one JSON object, found {line[:60]!r} ({error}). Delete the line and run again."
@@ -179,14 +185,39 @@ def parse(line: str, where: str) -> Record:
             f"{where}: expected a JSON object, found {type(data).__name__}. Delete the line."
         )
     found = data.get("schema")
-    if found != SCHEMA:
-        newer = isinstance(found, int) and found > SCHEMA
-        advice = "Update regunlearn to read it." if newer else "Run the cell again with this version."
-        raise BenchmarkError(f"{where}: expected schema {SCHEMA}, found {found!r}. {advice}")
-    known = {field.name for field in fields(Record)}
+    if found != schema or isinstance(found, bool):
+        newer = isinstance(found, int) and found > schema
+        advice = "Update regunlearn to read it." if newer else again
+        raise BenchmarkError(f"{where}: expected schema {schema}, found {found!r:.40}. {advice}")
+    known = {field.name for field in fields(kind)}
     missing, unknown = sorted(known - data.keys()), sorted(str(name)[:40] for name in data.keys() - known)
     if missing or unknown:
-        raise BenchmarkError(f"{where}: fields missing {missing}, unknown {unknown}. Run the cell again.")
+        raise BenchmarkError(f"{where}: fields missing {missing}, unknown {unknown}. {again}")
+    return data
+
+
+def lines_of(path: Path) -> list[str]:
+    """Return the lines of a file of records.
+
+    Raises:
+        BenchmarkError: it is no text.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BenchmarkError(
+            f"{path}: cannot be read as UTF-8 text ({error}). Restore or delete the file."
+        ) from error
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def parse(line: str, where: str) -> Record:
+    """Return the record in `line`; `where` (`path:line`) opens every error.
+
+    Raises:
+        BenchmarkError: not JSON, another schema, missing or unknown fields, or a value out of its range.
+    """
+    data = fields_in(line, where, Record, schema=SCHEMA, again="Run the cell again with this version.")
     for name in ("hyperparameters", "metrics", "curves", "versions"):
         if not isinstance(data[name], dict):
             raise BenchmarkError(f"{where}: {name} is {type(data[name]).__name__}, expected an object.")
@@ -212,13 +243,7 @@ def read(path: Path) -> list[Record]:
         BenchmarkError: a line is broken, is for another method than the file's name says, or a key is there twice.
     """
     records: dict[Key, tuple[int, Record]] = {}
-    try:
-        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BenchmarkError(
-            f"{path}: cannot be read as UTF-8 text ({error}). Restore or delete the file."
-        ) from error
-    for number, line in enumerate(lines if lines != [""] else [], start=1):
+    for number, line in enumerate(lines_of(path), start=1):
         where = f"{path}:{number}"
         record = parse(line, where)
         if record.method != path.stem:

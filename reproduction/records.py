@@ -7,19 +7,17 @@ of a constant) is absent.
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from regunlearn.benchmark.atomic import write_text
 from regunlearn.benchmark.errors import BenchmarkError
-from regunlearn.benchmark.records import check_name
+from regunlearn.benchmark.records import check_name, fields_in, lines_of, rounded
 from regunlearn.reproduction.switches import NAMES, RELEVANT, Switches, title
 
 SCHEMA = 1
-DIGITS = 7
-"""Significant digits of what was measured."""
 
 MODELS: Mapping[str, str] = {
     "original": "Original",
@@ -141,7 +139,7 @@ class Record:
 
     def to_line(self) -> str:
         """Return the record as one line of ASCII JSON, what was measured rounded to 7 significant digits."""
-        return json.dumps(_rounded(asdict(self)), allow_nan=False, separators=(",", ":"))
+        return json.dumps(rounded(asdict(self)), allow_nan=False, separators=(",", ":"))
 
 
 def _choice(what: str, name: object, known: Iterable[str]) -> None:
@@ -188,14 +186,6 @@ def _check_density(found: Mapping[str, Sequence[float]]) -> None:
         )
 
 
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}")
-    if isinstance(value, Mapping):
-        return {name: _rounded(item) for name, item in value.items()}
-    return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value
-
-
 # Files --------------------------------------------------------------------------------------------------------
 
 _KINDS: Mapping[str, type] = {
@@ -213,27 +203,7 @@ def parse(line: str, where: str) -> Record:
     Raises:
         BenchmarkError: not JSON, another schema, missing or unknown fields, or a value out of its range.
     """
-    try:
-        data = json.loads(line, parse_constant=float)
-    except (ValueError, RecursionError) as error:
-        raise BenchmarkError(
-            f"{where}: expected one JSON object, found {line[:60]!r} ({error}). Delete the line and run again."
-        ) from error
-    if not isinstance(data, dict):
-        raise BenchmarkError(
-            f"{where}: expected a JSON object, found {type(data).__name__}. Delete the line."
-        )
-    found = data.get("schema")
-    if found != SCHEMA or isinstance(found, bool):
-        newer = isinstance(found, int) and found > SCHEMA
-        advice = "Update regunlearn to read it." if newer else "Delete the line and run again."
-        raise BenchmarkError(f"{where}: expected schema {SCHEMA}, found {str(found)[:40]!r}. {advice}")
-    known = {one.name for one in fields(Record)}
-    missing, unknown = sorted(known - data.keys()), sorted(str(name)[:40] for name in data.keys() - known)
-    if missing or unknown:
-        raise BenchmarkError(
-            f"{where}: fields missing {missing}, unknown {unknown}. Delete the line and run again."
-        )
+    data = fields_in(line, where, Record, schema=SCHEMA, again="Delete the line and run again.")
     for name, kind in _KINDS.items():
         if not isinstance(data[name], kind):
             expected = "an object" if kind is dict else "text"
@@ -255,14 +225,8 @@ def read(path: Path) -> list[Record]:
     """
     if not path.exists():
         return []
-    try:
-        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BenchmarkError(
-            f"{path}: cannot be read as UTF-8 text ({error}). Restore or delete the file."
-        ) from error
     found: dict[Key, tuple[int, Record]] = {}
-    for number, line in enumerate(lines if lines != [""] else [], start=1):
+    for number, line in enumerate(lines_of(path), start=1):
         where = f"{path}:{number}"
         record = parse(line, where)
         if record.experiment != path.stem:

@@ -80,7 +80,7 @@ SWITCHES = dataclasses.asdict(PUBLISHED)
         ("{", "expected one JSON object"),
         ("[" * 100_000, "expected one JSON object"),
         ("[1]", "expected a JSON object, found list"),
-        (broken(schema=2), "schema 1, found '2'. Update regunlearn"),
+        (broken(schema=2), "schema 1, found 2. Update regunlearn"),
         (broken(schema=True), "expected schema 1"),
         (broken(schema=None), "expected schema 1"),
         (broken(extra=1), r"unknown \['extra'\]"),
