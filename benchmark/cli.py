@@ -681,10 +681,13 @@ def _cells(
 
 
 def _trial(cells: list[Any]) -> list[Any]:
-    """Return the cells under the name of a trial, so that their records are taken for nothing else."""
-    return [
-        replace(cell, protocol=replace(cell.protocol, name=f"{cell.protocol.name}-trial")) for cell in cells
-    ]
+    """Return the cells under the name of a trial, so that their records are taken for nothing else.
+
+    Without relearning: a model that has hardly learned has nothing to learn again.
+    """
+    rules = {cell.protocol.name: cell.protocol for cell in cells}
+    trials = {name: replace(one, name=f"{name}-trial", relearn=False) for name, one in rules.items()}
+    return [replace(cell, protocol=trials[cell.protocol.name]) for cell in cells]
 
 
 def _home(protocol: str | None) -> Path | None:
