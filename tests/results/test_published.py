@@ -15,6 +15,9 @@ RESULTS = ROOT / "results" / "quick"
 
 Block = tuple[str, str]
 
+NOT_BEHIND = ("head_distillation", ("homes-tft", "group"))
+"""The one block where a sentinel is not behind: fine-tuning has forgotten nothing there either (RR 1.004)."""
+
 
 @pytest.fixture(scope="module")
 def records() -> list[Record]:
@@ -78,8 +81,9 @@ def test_its_metric_puts_every_sentinel_below_every_honest_method(
 ) -> None:
     for block, values in means[sentinel].items():
         worst = max(means[method][block][metric] for method in honest())
-        if metric == "probe_recovery" and worst >= 1:  # an honest method that has forgotten nothing either
-            assert values[metric] == pytest.approx(1.0, abs=0.01), block
+        if (sentinel, block) == NOT_BEHIND:
+            assert values[metric] == pytest.approx(1.0, abs=1e-6)
+            assert 1 < worst < 1.01
         else:
             assert values[metric] > worst, block
 
