@@ -131,7 +131,8 @@ def summary(results: Path, *, catalogue: Catalogue | None = None) -> str:
         kept = heading == "Method" or "interval" in heading
         shown.add_column(Text(heading), justify="left" if words else "right", no_wrap=kept)
     for title, rows in table.groups:
-        shown.add_row("", Text(clean(title), style="italic"))
+        short = clean(title).partition(",")[0].partition(":")[0]  # a title stands in the column of names
+        shown.add_row("", Text(short, style="italic"))
         for row in rows:
             shown.add_row(*(Text(clean(text)) for text in row.cells))
     console = Console(file=io.StringIO(), width=120, color_system=None, force_terminal=False)

@@ -25,6 +25,8 @@ from regunlearn.leaderboard.tiers import Tier
 
 ROW = 0.155
 """Inches for one entry."""
+LONGEST = 24
+"""Ranked entries in one panel of entries, the best; the tables have all."""
 TITLES: Mapping[str, str] = {
     "s_forget": "S_F: predictions",
     "s_privacy": "S_P: privacy",
@@ -36,8 +38,8 @@ TITLES: Mapping[str, str] = {
 
 
 def scores(outcome: Outcome) -> Figure | None:
-    """Draw the overall score of every entry with its interval, a panel a tier, best first."""
-    panels = [(tier, rows) for tier in outcome.tiers if (rows := _scored(outcome, tier))]
+    """Draw overall scores with their intervals, a panel a tier, best first: the best entries and all not ranked."""
+    panels = [(tier, _best(tier, rows)) for tier in outcome.tiers if (rows := _scored(outcome, tier))]
     if not panels:
         return None
     columns = min(2, len(panels))
@@ -64,6 +66,12 @@ def _scored(outcome: Outcome, tier: Tier) -> list[str]:
     return sorted(names, key=lambda name: (-outcome.standing.interval(name)[0], name))
 
 
+def _best(tier: Tier, rows: Sequence[str]) -> list[str]:
+    """Return the best ranked entries and all that are not ranked, in their order."""
+    ranked = [name for name in rows if name in tier.ranks]
+    return [name for name in rows if name not in tier.ranks or name in ranked[:LONGEST]]
+
+
 def _forest(axes: Axes, outcome: Outcome, tier: Tier, rows: Sequence[str], look: Mapping[str, Drawn]) -> None:
     curve = [name for name in tier.groups["curve"] if name in rows]
     if curve:
@@ -79,7 +87,8 @@ def _forest(axes: Axes, outcome: Outcome, tier: Tier, rows: Sequence[str], look:
     axes.set_xlim(-0.02, 1.02)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
-    axes.set_title(tier.title)
+    left_out = max(0, len(tier.ranks) - LONGEST)
+    axes.set_title(f"{tier.title}\nbest {LONGEST} of {len(tier.ranks)}" if left_out else tier.title)
 
 
 def _grey(axes: Axes, which: Sequence[bool]) -> None:
@@ -92,9 +101,9 @@ def _grey(axes: Axes, which: Sequence[bool]) -> None:
 
 
 def axis_scores(outcome: Outcome) -> Figure | None:
-    """Draw the axis scores of every entry: a dot a scored block, a bar at the mean."""
+    """Draw the axis scores of the best entries and all not ranked: a dot a scored block, a bar at the mean."""
     blocks, tier = outcome.blocks, outcome.tiers[-1]
-    rows = _scored(outcome, tier)
+    rows = _best(tier, _scored(outcome, tier))
     means = axis_means(blocks, rows)
     if means.empty:
         return None

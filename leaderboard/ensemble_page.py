@@ -10,6 +10,7 @@ from regunlearn.leaderboard import comparison_tables as between
 from regunlearn.leaderboard import ensemble_tables as tables
 from regunlearn.leaderboard.blocks import Block
 from regunlearn.leaderboard.comparison import FEWEST, Outcome
+from regunlearn.leaderboard.ensemble_figures import LONGEST
 from regunlearn.leaderboard.stress_board import Stress
 from regunlearn.leaderboard.tables import machine_table
 from regunlearn.leaderboard.text import Table, escape_markdown, latex, markdown, number
@@ -58,10 +59,10 @@ models'. *Badge*: scored blocks in which a permutation test does not tell unlear
 """
 
 CAPTIONS: Mapping[str, str] = {
-    "scores": "Overall score with its 95% interval in every tier, best first. The dotted line is the tier's best "
-    "retrain cut short: who is left of it is beaten by stopping a retrain early.",
-    "axes": "The three axes block by block (dots) and their mean (bar). Hollow: the block's score is 0 by a gate. "
-    "A cheat is high on one axis and low on another.",
+    "scores": f"Overall score with its 95% interval in every tier, best first: at most {LONGEST} ranked entries. "
+    "The dotted line is the tier's best retrain cut short: who is left of it is beaten by stopping a retrain early.",
+    "axes": "The three axes of the same entries, block by block (dots), and their mean (bar). Hollow: the block's "
+    "score is 0 by a gate. A cheat is high on one axis and low on another.",
     "pareto": "Overall score against cost, 95% intervals; of many ranked entries the best are named. Who is below the "
     "dotted line is beaten by cutting a retrain short. Vertical lines are the tiers.",
     "critical_difference": "Average rank over the scored blocks, 1 = best. A bar joins entries that Wilcoxon's test "
