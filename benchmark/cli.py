@@ -451,14 +451,26 @@ def check(
     jobs: Annotated[int | None, typer.Option(help="With --gates: processes [default: one a core].")] = None,
     cache: CacheFolder = None,
     as_json: Json = False,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Check a submission instead: what differs here from this branch or commit."),
+    ] = None,
+    rerun: Annotated[
+        bool, typer.Option(help="With --against: run the cheapest cell of each entry again.")
+    ] = True,
 ) -> None:
     """Check the records of a run: schema, names, protocol, and that each was made by the method file that is here.
+
+    With --against BASE: whether a submission can be merged (only its own files, conformance, whole records, boards
+    rebuilt, one cell run again), and which rows it changes.
 
     With --gates: whether each task and forget split can be scored at all (something to forget, a model that is worth
     something, no conflict between use and closeness), measured on ensembles of original and retrained models.
     """
     from regunlearn.benchmark import grid
 
+    if against is not None:
+        return _check_submission(against, rerun, as_json)
     if gates:
         if size is None:
             whole, home = grid.of_name(protocol)
@@ -532,30 +544,121 @@ def verify_references(
 
 @app.command()
 def leaderboard(
-    results: Annotated[Path, typer.Option(help="Folder of a run.")] = Path("results/quick"),
+    results: Annotated[
+        Path | None, typer.Option(help="Folder of a run [default: all that is published, and the pages].")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write [default: leaderboard/PROTOCOL].")] = None,
     readme: Annotated[
         Path | None, typer.Option(help="Also put the table between the markers of this file.")
     ] = None,
+    figure: Annotated[str | None, typer.Option(help="Make this figure alone.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Do not print the table.")] = False,
 ) -> None:
-    """Turn records into tables and figures. The same records give the same bytes."""
+    """Turn records into tables, figures and pages. The same records give the same bytes."""
     import importlib
 
+    if results is None:
+        if readme is not None or figure is not None:
+            raise UsageError("--readme and --figure go with --results: they are of one board.")
+        everything = importlib.import_module("regunlearn.leaderboard.everything")
+        files = everything.rebuild(Path(), out)
+        print(f"{len(files)} files written{'' if out is None else f' to {out}'}")
+        return
     target = out or Path("leaderboard") / results.resolve().name
     experiments = sorted(
         results.glob("*.jsonl")
     )  # of `reproduce`; the records of a run lie in a folder of their own
-    if experiments and readme is not None:
+    if experiments and (readme is not None or figure is not None):
         raise UsageError(
-            f"--readme: {results} holds experiments of `regunlearn reproduce`, which have no such table."
+            f"--readme, --figure: {results} holds experiments of `regunlearn reproduce`, which have neither."
         )
     module = "reproduction_build" if experiments else "build"
     build = importlib.import_module(f"regunlearn.leaderboard.{module}")
+    if figure is not None:
+        print("\n".join(map(str, build.build_figure(results, target, figure))))
+        return
     written = build.rebuild(results, target) if experiments else build.build(results, target, readme=readme)
     if not quiet:
         print("\n".join(build.summary(path) for path in experiments or [results]))
     print(f"{len(written)} files written to {target}")
+
+
+# Submissions
+
+
+@app.command("new-method")
+def new_method(
+    name: Annotated[str, typer.Argument(help="Lower-case words joined by underscores.")],
+    family: Annotated[str, typer.Option(help="Family of the method.")] = "first order",
+    paper: Annotated[str, typer.Option(help="arXiv number, DOI or venue.")] = "none",
+) -> None:
+    """Write methods/NAME.py, which works as it is, and the stub of its test."""
+    import importlib
+
+    authoring = importlib.import_module("regunlearn.submission.authoring")
+    for path in authoring.new_method(name, Path(), family=family, paper=paper):
+        print(f"written: {path}")
+    print(
+        f"Edit methods/{name}.py, then: regunlearn run --suite quick --task california-mlp --method {name}\n"
+        "and: regunlearn leaderboard --results runs/quick --out runs/quick/leaderboard"
+    )
+
+
+@app.command()
+def submit(
+    method: Annotated[str, typer.Option(help="Name of the method.")],
+    protocol: Annotated[str, typer.Option(help="Protocol of the records.")] = "v1",
+    source: Annotated[
+        Path | None, typer.Option("--from", help="Folder of the run [default: results/PROTOCOL itself].")
+    ] = None,
+) -> None:
+    """Check a method's file and records, put the records in their place, rebuild the boards, show the changed rows."""
+    import importlib
+
+    outcome = importlib.import_module("regunlearn.submission.submit").submit(method, protocol, source, Path())
+    text = importlib.import_module("regunlearn.leaderboard.text")
+    print("No row of the board changes." if outcome.changed is None else text.markdown(outcome.changed))
+    print(
+        f"{len(outcome.written)} files are up to date. A pull request holds methods/{method}.py, "
+        f"tests/methods/test_{method}.py, results/{protocol}/records/{method}*.jsonl, "
+        f"results/{protocol}/machines.json if it changed, and what was rebuilt: `git add -A`, commit, then\n"
+        "regunlearn check --against origin/main"
+    )
+
+
+@app.command()
+def verify(
+    method: Annotated[list[str], typer.Option(help="Entry to run again; may be repeated; 'all' for all.")],
+    protocol: ProtocolName = "v1",
+    write: Annotated[
+        bool, typer.Option("--write", help="Keep what held in the protocol's verified.json.")
+    ] = False,
+    jobs: Annotated[int | None, typer.Option(help="Processes [default: one a core].")] = None,
+) -> None:
+    """Run the cheapest cell of an entry again from the shipped models and compare with its record; for maintainers."""
+    import importlib
+
+    from regunlearn.benchmark import grid
+    from regunlearn.benchmark.records import read_all
+
+    rules, home = grid.of_name(protocol or "v1")
+    again = importlib.import_module("regunlearn.submission.rerun")
+    records = [record for record in read_all(home) if record.task in rules.splits]
+    known = sorted({record.method for record in records})
+    chosen = known if ALL in method else method
+    problems: list[str] = []
+    for name in chosen:
+        if name not in known:
+            raise UnknownName("entry", name, known)
+        own = [record for record in records if record.method == name]
+        finding = again.rerun(again.cheapest(own, rules), home, jobs=jobs or os.cpu_count() or 1)
+        said = finding.problems
+        gap = max(finding.differences.values(), default=0.0)
+        print(f"{name}: {'differs' if said else f'holds, largest difference {gap:.2g}'}", flush=True)
+        problems += said
+        if write and not said:
+            again.note(finding, home)
+    _report(problems)
 
 
 @app.command()
@@ -646,6 +749,30 @@ def reproduce(
         print(f"regunlearn: {message}", file=sys.stderr)
     _report(outcome.troubles)
     if not outcome.files or (outcome.absent and len(chosen) == 1):
+        raise typer.Exit(1)
+
+
+def _check_submission(base: str, rerun: bool, as_json: bool) -> None:
+    """Run the checks of a submission in their order, then show the rows that it changes; exit code 1 if one fails."""
+    import importlib
+
+    checks = importlib.import_module("regunlearn.submission.checks")
+    submission = checks.open_submission(Path(), base)
+    chosen = [check for check in checks.CHECKS if rerun or check.name != "rerun"]
+    report, failed = [], False
+    for check, found in checks.run(submission, chosen):
+        failed = failed or found is None or bool(found)
+        state = "not run: an earlier check failed" if found is None else "refused" if found else "passed"
+        report.append({"check": check.name, "state": state, "problems": found or []})
+        if not as_json:
+            print(f"{check.name}: {check.what}: {state}", flush=True)
+            for problem in found or ():
+                print(f"  {problem}")
+    if as_json:
+        print(json.dumps(report, indent=2))
+    elif not failed:
+        print(f"\n{checks.changed_rows(submission)}")
+    if failed:
         raise typer.Exit(1)
 
 

@@ -35,6 +35,7 @@ class Protocol:
             ranked beside the method.
         tiers: costs, as shares of a retrain's gradient passes, up to which methods are ranked together.
         references: name of another protocol, beside this one, whose shipped reference models and gates it takes.
+        tolerance: how far each axis of a cell that is run again, on any machine, may lie from its record.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Protocol:
     configurations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tiers: Sequence[float] = ()
     references: str = ""
+    tolerance: float = 0.02
 
     def __post_init__(self) -> None:
         for name in filter(None, (self.name, self.references)):
@@ -57,6 +59,8 @@ class Protocol:
             if not name.partition("-")[2]:
                 raise UsageError(f"protocol {self.name}: configuration {name!r} is not named METHOD-WORD.")
         self._check_ensembles()
+        if not 0 <= self.tolerance <= 1:
+            raise UsageError(f"protocol {self.name}: tolerance {self.tolerance} is not between 0 and 1.")
         for seeds in (self.seeds, self.reference_seeds):
             if not seeds or any(isinstance(s, bool) or not isinstance(s, int) or s < 0 for s in seeds):
                 raise UsageError(f"protocol {self.name}: seeds {list(seeds)!r} are not whole numbers >= 0.")
@@ -247,6 +251,7 @@ def _written(protocol: Protocol) -> str:
         "time_limit",
         *(["tiers"] if protocol.tiers else []),
         *(["references"] if protocol.references else []),
+        *(["tolerance"] if protocol.tolerance != Protocol(name="any", splits={}).tolerance else []),
     ]
     lines = [f"{name} = {_toml(facts[name])}" for name in plain]
     tables = {"splits": {task: sorted(splits) for task, splits in protocol.splits.items()}}

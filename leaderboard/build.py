@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from regunlearn.benchmark import grid
 from regunlearn.benchmark.atomic import write_bytes, write_text
-from regunlearn.benchmark.errors import BenchmarkError
+from regunlearn.benchmark.errors import BenchmarkError, UnknownName
 from regunlearn.benchmark.records import read_all
 from regunlearn.benchmark.registry import Catalogue
 from regunlearn.benchmark.rules import UTILITY_ERRORS, UTILITY_MARGIN
@@ -44,6 +44,7 @@ BEGIN, END = "<!-- BEGIN LEADERBOARD -->", "<!-- END LEADERBOARD -->"
 FORMATS: Mapping[str, dict[str, object]] = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
 """What a figure is saved as, with the metadata that would differ between two builds left out."""
 
@@ -109,6 +110,24 @@ def build(
             else:
                 path.unlink(missing_ok=True)
     return sorted([*written, *(out / "figures" / f"{name}.{suffix}" for name, suffix in drawn)])
+
+
+def build_figure(results: Path, out: Path, name: str, *, catalogue: Catalogue | None = None) -> list[Path]:
+    """Write one figure of a results folder into `out/figures` and return its files.
+
+    Raises:
+        UnknownName: these records have no such figure.
+        BenchmarkError: there are no records, they cannot be read or compared, or give nothing to draw.
+    """
+    figures = _content(results, catalogue).figures
+    if name not in figures:
+        raise UnknownName("figure", name, figures)
+    drawn = _figures({name: figures[name]})
+    if not drawn:
+        raise BenchmarkError(f"{results}: its records give nothing to draw in the figure {name!r}.")
+    for (_, suffix), content in drawn.items():
+        write_bytes(out / "figures" / f"{name}.{suffix}", content)
+    return sorted(out / "figures" / f"{name}.{suffix}" for _, suffix in drawn)
 
 
 def summary(results: Path, *, catalogue: Catalogue | None = None) -> str:
@@ -227,8 +246,21 @@ def _figures(figures: Mapping[str, Callable[[], Figure | None]]) -> dict[tuple[s
         for name, draw in figures.items():
             figure = draw()
             if figure is not None:
+                _settle(figure)
                 drawn |= {(name, suffix): _saved(figure, suffix) for suffix in FORMATS}
     return drawn
+
+
+def _settle(figure: Figure) -> None:
+    """Lay a figure out once, and round the places of its panels.
+
+    The last bits of the layout depend on what the process has drawn before; without rounding they reach the files.
+    """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        left, bottom, width, height = (round(edge, 6) for edge in axes.get_position(original=True).bounds)
+        axes.set_position((left, bottom, width, height))
 
 
 def _saved(figure: Figure, suffix: str) -> bytes:

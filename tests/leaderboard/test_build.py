@@ -50,7 +50,7 @@ def test_two_builds_are_byte_identical_and_nothing_of_the_place_is_in_them(
         assert written == sorted(path for path in (tmp_path / name).rglob("*") if path.is_file())
     one, other = contents(tmp_path / "one"), contents(tmp_path / "other")
     assert one == other
-    assert len(one) == 4 + 2 * 4
+    assert len(one) == 4 + 3 * 4
     for content in one.values():
         assert str(tmp_path).encode() not in content
         assert b"dc:date" not in content
@@ -92,9 +92,11 @@ def test_only_stale_figures_of_ours_go(made: SimpleNamespace, tmp_path: Path) ->
         (figures / name).write_text("old", encoding="utf-8")
     written = build(results, tmp_path / "board", catalogue=made.toy_catalogue())
     assert sorted(path.name for path in figures.iterdir()) == [
+        "cost.pdf",
         "cost.png",
         "cost.svg",
         "mine.svg",
+        "pareto.pdf",
         "pareto.png",
         "pareto.svg",
     ]

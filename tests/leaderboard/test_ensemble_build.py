@@ -137,6 +137,7 @@ def test_nothing_is_scored_without_gates(made: SimpleNamespace, tmp_path: Path) 
     assert "**Not scored: gates not measured.**" in page
     assert "No gate was measured." in page
     assert sorted(path.name for path in (tmp_path / "board" / "figures").iterdir()) == [
+        "nulls.pdf",
         "nulls.png",
         "nulls.svg",
     ]

@@ -251,6 +251,7 @@ def test_the_same_records_give_the_same_bytes_in_any_order(tmp_path: Path) -> No
         "table.csv",
         "table.tex",
         "seconds.md",
+        "density.pdf",
         "density.png",
         "density.svg",
     }

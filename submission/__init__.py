@@ -1,0 +1,1 @@
+"""From a new method's file to its row: a template, the checks of a submission, and the rows that it changes."""
