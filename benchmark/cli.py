@@ -552,14 +552,17 @@ def leaderboard(
         Path | None, typer.Option(help="Also put the table between the markers of this file.")
     ] = None,
     figure: Annotated[str | None, typer.Option(help="Make this figure alone.")] = None,
+    beside: Annotated[
+        Path | None, typer.Option(help="Show the methods of this other run too, in the same cells.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Do not print the table.")] = False,
 ) -> None:
     """Turn records into tables, figures and pages. The same records give the same bytes."""
     import importlib
 
     if results is None:
-        if readme is not None or figure is not None:
-            raise UsageError("--readme and --figure go with --results: they are of one board.")
+        if readme is not None or figure is not None or beside is not None:
+            raise UsageError("--readme, --figure and --beside go with --results: they are of one board.")
         everything = importlib.import_module("regunlearn.leaderboard.everything")
         files = everything.rebuild(Path(), out)
         print(f"{len(files)} files written{'' if out is None else f' to {out}'}")
@@ -568,18 +571,19 @@ def leaderboard(
     experiments = sorted(
         results.glob("*.jsonl")
     )  # of `reproduce`; the records of a run lie in a folder of their own
-    if experiments and (readme is not None or figure is not None):
+    if experiments and (readme is not None or figure is not None or beside is not None):
         raise UsageError(
-            f"--readme, --figure: {results} holds experiments of `regunlearn reproduce`, which have neither."
+            f"--readme, --figure, --beside: {results} holds experiments of `regunlearn reproduce`."
         )
     module = "reproduction_build" if experiments else "build"
     build = importlib.import_module(f"regunlearn.leaderboard.{module}")
     if figure is not None:
         print("\n".join(map(str, build.build_figure(results, target, figure))))
         return
-    written = build.rebuild(results, target) if experiments else build.build(results, target, readme=readme)
+    more = {} if experiments else {"beside": beside}
+    written = build.rebuild(results, target) if experiments else build.build(results, target, readme, **more)
     if not quiet:
-        print("\n".join(build.summary(path) for path in experiments or [results]))
+        print("\n".join(build.summary(path, **more) for path in experiments or [results]))
     print(f"{len(written)} files written to {target}")
 
 
@@ -600,7 +604,7 @@ def new_method(
         print(f"written: {path}")
     print(
         f"Edit methods/{name}.py, then: regunlearn run --suite quick --task california-mlp --method {name}\n"
-        "and: regunlearn leaderboard --results runs/quick --out runs/quick/leaderboard"
+        "and: regunlearn leaderboard --results runs/quick --beside results/quick --out runs/quick/leaderboard"
     )
 
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from regunlearn.benchmark import grid
 from regunlearn.benchmark.atomic import write_bytes, write_text
 from regunlearn.benchmark.errors import BenchmarkError, UnknownName
-from regunlearn.benchmark.records import read_all
+from regunlearn.benchmark.records import Record, read_all
 from regunlearn.benchmark.registry import Catalogue
 from regunlearn.benchmark.rules import UTILITY_ERRORS, UTILITY_MARGIN
 from regunlearn.leaderboard import (
@@ -77,7 +77,12 @@ over all blocks; cells that did not end well are in no mean but the score's.
 
 
 def build(
-    results: Path, out: Path, readme: Path | None = None, *, catalogue: Catalogue | None = None
+    results: Path,
+    out: Path,
+    readme: Path | None = None,
+    *,
+    catalogue: Catalogue | None = None,
+    beside: Path | None = None,
 ) -> list[Path]:
     """Write the leaderboard of a results folder and return the files, sorted.
 
@@ -86,11 +91,12 @@ def build(
         out: gets leaderboard.md, .csv, .tex and figures/. A figure that these records do not give is removed there.
         readme: a file whose text between the two markers becomes the compact main table.
         catalogue: method cards; those of the package by default.
+        beside: another results folder, whose methods are shown too in the cells that `results` has.
 
     Raises:
         BenchmarkError: there are no records, they cannot be read or compared, or `readme` lacks the markers.
     """
-    content = _content(results, catalogue)
+    content = _content(results, catalogue, beside)
     page = None if readme is None else _spliced(readme, content, out)
     drawn = _figures(content.figures)
     written = {
@@ -130,7 +136,7 @@ def build_figure(results: Path, out: Path, name: str, *, catalogue: Catalogue | 
     return sorted(out / "figures" / f"{name}.{suffix}" for _, suffix in drawn)
 
 
-def summary(results: Path, *, catalogue: Catalogue | None = None) -> str:
+def summary(results: Path, *, catalogue: Catalogue | None = None, beside: Path | None = None) -> str:
     """Return the main table (of ensembles, at any cost) as text for a terminal, 120 columns wide.
 
     Raises:
@@ -142,7 +148,7 @@ def summary(results: Path, *, catalogue: Catalogue | None = None) -> str:
 
     from regunlearn.leaderboard.text import clean
 
-    content = _content(results, catalogue)
+    content = _content(results, catalogue, beside)
     table = content.terminal
     shown = Grid(box=None, pad_edge=False)
     for at, heading in enumerate(table.header):
@@ -187,17 +193,33 @@ class _Content:
     notes: Sequence[str] = ()
 
 
-def _content(results: Path, catalogue: Catalogue | None) -> _Content:
+def _records(results: Path, beside: Path | None) -> list[Record]:
+    """Return the records of a folder, and of `beside` those of other methods in the same cells."""
+    own = read_all(results)
+    if beside is None:
+        return own
+    cells = {(record.task, record.split, record.seed) for record in own}
+    methods = {record.method for record in own}
+    others = [
+        record
+        for record in read_all(beside)
+        if record.method not in methods and (record.task, record.split, record.seed) in cells
+    ]
+    return [*own, *others]
+
+
+def _content(results: Path, catalogue: Catalogue | None, beside: Path | None = None) -> _Content:
     """Return the content for the kind of protocol: of ensembles, of stress tests alone, or of single models."""
+    records = _records(results, beside)
     if (results / "protocol.toml").is_file() and grid.load(results).ensembles:
-        protocol, records = grid.load(results), read_all(results)
+        protocol = grid.load(results)
         stress = stress_board.stress(records, protocol, catalogue)
         if stress is not None and all(record.split in grid.STRESS_TESTS for record in records):
             return _of_stress(stress)
         gates = blocks.read_gates(results / blocks.GATES)
         outcome = comparison.outcome(blocks.blocks(records, protocol, gates, catalogue))
         return _of_ensembles(outcome, stress, tuned.table(tuned.searches(results)))
-    board = frame.load(results, catalogue)
+    board = frame.board(records, catalogue)
     numbers = tables.Numbers(board, scores.score(board))
     return _Content(
         protocol=board.protocol,

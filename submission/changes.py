@@ -144,11 +144,8 @@ def _owner(change: Change) -> Kept | None:
 
 def _problem(root: Path, change: Change, own: Kept | None) -> str:
     """Return why a change is refused, "" if it is not. A file is not opened here, whatever its size."""
-    path = (
-        change.path.encode("unicode_escape", "surrogateescape").decode()[:120]
-        if not change.path.isascii()
-        else change.path
-    )
+    plain = change.path.isascii() and change.path.isprintable()
+    path = change.path if plain else change.path.encode("unicode_escape", "surrogateescape").decode()
     path = path.replace("<", "‹").replace(">", "›")[:120]
     if own is None:
         return (
