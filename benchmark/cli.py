@@ -620,10 +620,9 @@ def submit(
     import importlib
 
     outcome = importlib.import_module("regunlearn.submission.submit").submit(method, protocol, source, Path())
-    text = importlib.import_module("regunlearn.leaderboard.text")
-    print("No row of the board changes." if outcome.changed is None else text.markdown(outcome.changed))
+    print(outcome.changed)
     print(
-        f"{len(outcome.written)} files are up to date. A pull request holds methods/{method}.py, "
+        f"\n{len(outcome.written)} files are up to date. A pull request holds methods/{method}.py, "
         f"tests/methods/test_{method}.py, results/{protocol}/records/{method}*.jsonl, "
         f"results/{protocol}/machines.json if it changed, and what was rebuilt: `git add -A`, commit, then\n"
         "regunlearn check --against origin/main"

@@ -17,7 +17,6 @@ from regunlearn.benchmark import registry
 from regunlearn.benchmark.errors import BenchmarkError
 from regunlearn.benchmark.records import read_all
 from regunlearn.benchmark.registry import Card
-from regunlearn.leaderboard.text import markdown
 from regunlearn.submission import entries, reach, rows
 from regunlearn.submission.changes import Change, Kept, before, changes, sorted_out, start_of
 
@@ -259,6 +258,6 @@ def changed_rows(submission: Submission) -> str:
     parts = []
     for home in submission.homes:
         old = rows.places(rows.earlier(submission.root, submission.start, home, submission.method), home)
-        table = rows.table(old, rows.places(read_all(home), home))
-        parts.append(f"Protocol {home.name}:\n\n" + ("no row changes." if table is None else markdown(table)))
+        new = rows.places(read_all(home), home)
+        parts.append(f"Protocol {home.name}:\n\n{rows.report(old, new, submission.method)}")
     return "\n\n".join(parts) or "No records are changed."

@@ -1,6 +1,6 @@
 """Which rows of a board a submission changes: before and after, tier by tier."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from regunlearn.benchmark import grid
 from regunlearn.benchmark.grid import STRESS_TESTS
 from regunlearn.benchmark.records import Record, parse, read_all
 from regunlearn.leaderboard import blocks, comparison
-from regunlearn.leaderboard.text import Row, Table, number
+from regunlearn.leaderboard.text import Row, Table, markdown, number
 from regunlearn.submission.changes import before
 
 
@@ -52,19 +52,47 @@ def earlier(root: Path, start: str, home: Path, method: str) -> list[Record]:
     return [*others, *own]
 
 
-def table(old: dict[tuple[str, str], Place], new: dict[tuple[str, str], Place]) -> Table | None:
-    """Return one row a tier and entry whose rank or score changes, None if none does."""
+def report(old: Mapping[tuple[str, str], Place], new: Mapping[tuple[str, str], Place], method: str) -> str:
+    """Return the rows that change as Markdown: those of `method` in full, of others only the ranks that they move to.
+
+    A score of another entry cannot change, since its records do not; where one does, its row stands in full too.
+    """
+    keys = [*new, *(key for key in old if key not in new)]
+    full = [key for key in keys if _changed(old.get(key), new.get(key), key[1].partition("-")[0] == method)]
     header = ["Tier", "Entry", "Rank before", "Rank", "S before", "S (95% interval)", "Passes / retrain's"]
-    rows = [
-        Row([*key, *_pair(old.get(key), new.get(key))])
-        for key in [*new, *(key for key in old if key not in new)]
-        if _seen(old.get(key)) != _seen(new.get(key))
+    if not full:
+        return "No row changes."
+    rows = [Row([*key, *_pair(old.get(key), new.get(key))]) for key in full]
+    return "\n".join([markdown(Table(header, [("", rows)], frozenset({0, 1}))), *_moves(old, new, full)])
+
+
+def _changed(old: Place | None, new: Place | None, own: bool) -> bool:
+    """Return whether a row stands in full: all that changes of one's own rows, scores alone of the others."""
+    if old is None or new is None:
+        return old is not new
+    return _seen(old) != _seen(new) if own else _seen(old)[1:] != _seen(new)[1:]
+
+
+def _moves(
+    old: Mapping[tuple[str, str], Place],
+    new: Mapping[tuple[str, str], Place],
+    full: Sequence[tuple[str, str]],
+) -> list[str]:
+    """Return a line a tier on the other entries that move in rank."""
+    moved: dict[str, dict[tuple[int, int], list[str]]] = {}
+    for (tier, name), place in new.items():
+        before = old.get((tier, name))
+        if before is not None and before.rank != place.rank and (tier, name) not in full:
+            moved.setdefault(tier, {}).setdefault((before.rank, place.rank), []).append(name)
+    return [
+        f"{tier}: "
+        + "; ".join(f"rank {was} to {now}: {', '.join(names)}" for (was, now), names in ranks.items())
+        for tier, ranks in moved.items()
     ]
-    return Table(header, [("", rows)], frozenset({0, 1})) if rows else None
 
 
-def _seen(place: Place | None) -> tuple[object, ...] | None:
-    return None if place is None else (place.rank, number(place.score), number(place.low), number(place.high))
+def _seen(place: Place) -> tuple[object, ...]:
+    return (place.rank, number(place.score), number(place.low), number(place.high))
 
 
 def _pair(old: Place | None, new: Place | None) -> list[str]:

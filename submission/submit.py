@@ -9,7 +9,6 @@ from regunlearn.benchmark import grid
 from regunlearn.benchmark.atomic import write_text
 from regunlearn.benchmark.errors import BenchmarkError, UsageError
 from regunlearn.benchmark.records import read, read_all
-from regunlearn.leaderboard.text import Table
 from regunlearn.submission import checks, entries, reach, rows
 from regunlearn.submission.changes import git
 
@@ -22,11 +21,11 @@ class Outcome:
 
     Attributes:
         written: files, from the repository's root.
-        changed: rows before and after, None where none changes.
+        changed: rows before and after, as Markdown.
     """
 
     written: Sequence[str]
-    changed: Table | None
+    changed: str
 
 
 def submit(method: str, protocol: str, source: Path | None, root: Path) -> Outcome:
@@ -64,7 +63,9 @@ def submit(method: str, protocol: str, source: Path | None, root: Path) -> Outco
     from regunlearn.leaderboard.everything import rebuild
 
     written += rebuild(root)
-    return Outcome(written=sorted(set(written)), changed=rows.table(old, rows.places(read_all(home), home)))
+    return Outcome(
+        written=sorted(set(written)), changed=rows.report(old, rows.places(read_all(home), home), method)
+    )
 
 
 def _bring(source: Path, home: Path, method: str, protocol: str) -> list[str]:

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("benchmark", "methods", "datasets", "reproduction", "leaderboard")
+FOLDERS = ("benchmark", "methods", "datasets", "reproduction", "leaderboard", "submission")
 ALLOWED: dict[str, tuple[str, ...]] = {
     "reproduction": ("methods",),
+    "submission": ("leaderboard",),
     "leaderboard": ("reproduction.records", "reproduction.published", "reproduction.switches"),
 }
 """What a folder may import beside the benchmark and itself."""
@@ -37,7 +38,7 @@ def violations(source: str, folder: str) -> list[str]:
     found = []
     for line, name in imports(source, folder):
         parts = name.split(".")
-        if parts[0] in ("benchmark", "methods", "reproduction", "leaderboard"):
+        if parts[0] in ("benchmark", "methods", "reproduction", "leaderboard", "submission"):
             found.append(f"{line}: {name} (import it as regunlearn.{name})")
         if parts[0] == "regunlearn" and len(parts) > 1 and not allowed(folder, parts[1:]):
             also = "".join(f", regunlearn.{one}" for one in ALLOWED.get(folder, ()))

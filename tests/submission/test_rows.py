@@ -27,6 +27,8 @@ def test_a_new_row_and_the_ranks_it_moves(submitted: Path) -> None:
         "Any cost",
     }
     assert all(row[2] == "" and row[3] not in ("", "not ranked") and row[4] == "" for row in own)
+    assert len(rows) == len(own)
+    assert "rank 1 to" in shown or "rank 2 to" in shown
 
 
 def test_no_records_no_rows(submitted: Path) -> None:
