@@ -9,7 +9,7 @@ import pytest
 from regunlearn.benchmark import grid
 from regunlearn.benchmark.errors import BenchmarkError, UsageError
 from regunlearn.benchmark.records import read
-from regunlearn.submission import checks, rerun, submit
+from regunlearn.submission import checks, rerun, rows, submit
 from regunlearn.submission.changes import start_of
 
 OWN = "results/v1/records/mine.jsonl"
@@ -20,15 +20,31 @@ def test_a_new_row_and_the_ranks_it_moves(submitted: Path) -> None:
     rows = [
         line.split("|")[1:-1] for line in shown.splitlines() if line.startswith("| ") and "Tier" not in line
     ]
-    own = [[cell.strip(" *") for cell in row] for row in rows if "mine" in row[1]]
+    own = [[cell.strip(" *") for cell in row] for row in lines if "mine" in row[1]]
     assert {row[0] for row in own} == {
         "Up to 10% of a retrain's cost",
         "Up to 25% of a retrain's cost",
         "Any cost",
     }
     assert all(row[2] == "" and row[3] not in ("", "not ranked") and row[4] == "" for row in own)
-    assert len(rows) == len(own)
-    assert "rank 1 to" in shown or "rank 2 to" in shown
+    assert len(lines) == len(own) + 1  # the line under the header
+
+
+def test_others_are_told_by_the_ranks_they_move_to() -> None:
+    def place(rank: int, score: float = 0.5) -> rows.Place:
+        return rows.Place(rank, score, score - 0.1, score + 0.1, 0.05)
+
+    old = {("Any cost", "a"): place(1), ("Any cost", "b"): place(2), ("Any cost", "c"): place(2)}
+    new = {("Any cost", "mine"): place(2), **old, ("Any cost", "b"): place(3), ("Any cost", "c"): place(3)}
+    shown = rows.report(old, new, "mine").splitlines()
+    assert [line for line in shown if "| Any cost |" in line] == [
+        "| Any cost | mine |  | 2 |  | 0.500 (0.400 to 0.600) | 0.0500 |"
+    ]
+    assert shown[-1] == "Any cost: rank 2 to 3: b, c"
+    assert rows.report(old, old, "mine") == "No row changes."
+    changed = {**old, ("Any cost", "a"): place(1, 0.6)}
+    assert "| Any cost | a | 1 | 1 | 0.500 | 0.600" in rows.report(old, changed, "mine")
+    assert "| Any cost | a | 1 | gone |" in rows.report(old, dict(list(old.items())[1:]), "mine")
 
 
 def test_no_records_no_rows(submitted: Path) -> None:
