@@ -769,8 +769,10 @@ def _check_submission(base: str, rerun: bool, as_json: bool) -> None:
         report.append({"check": check.name, "state": state, "problems": found or []})
         if not as_json:
             print(f"{check.name}: {check.what}: {state}", flush=True)
-            for problem in found or ():
+            for problem in (found or ())[:12]:
                 print(f"  {problem}")
+            if found and len(found) > 12:
+                print(f"  and {len(found) - 12} more (--json shows all)")
     if as_json:
         print(json.dumps(report, indent=2))
     elif not failed:

@@ -17,7 +17,7 @@ OWN = "results/v1/records/mine.jsonl"
 
 def test_a_new_row_and_the_ranks_it_moves(submitted: Path) -> None:
     shown = checks.changed_rows(checks.open_submission(submitted, "HEAD"))
-    rows = [
+    lines = [
         line.split("|")[1:-1] for line in shown.splitlines() if line.startswith("| ") and "Tier" not in line
     ]
     own = [[cell.strip(" *") for cell in row] for row in lines if "mine" in row[1]]
