@@ -594,7 +594,9 @@ def leaderboard(
 def new_method(
     name: Annotated[str, typer.Argument(help="Lower-case words joined by underscores.")],
     family: Annotated[str, typer.Option(help="Family of the method.")] = "first order",
-    paper: Annotated[str, typer.Option(help="arXiv number, DOI or venue.")] = "none",
+    paper: Annotated[
+        str, typer.Option(help="arXiv number, DOI, venue, or 'unpublished'.")
+    ] = "arXiv:0000.00000",
 ) -> None:
     """Write methods/NAME.py, which works as it is, and the stub of its test."""
     import importlib

@@ -9,6 +9,8 @@ from regunlearn.benchmark.atomic import write_text
 from regunlearn.benchmark.errors import UsageError
 
 TEMPLATE = "_template.py"
+PAPER = "arXiv:0000.00000"
+"""What stands in the template for the source; without one a method's file passes and its header says nothing yet."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 
 TEST = '''"""Known answers for {name}; the conformance suite runs it besides, by itself."""
@@ -23,10 +25,10 @@ from regunlearn.methods.{name} import {name}
 Make = Callable[..., Any]
 
 
-def test_without_an_epoch_nothing_changes(make: Make) -> None:
+def test_with_steps_of_length_0_nothing_changes(make: Make) -> None:
     # An example. Put the answers here that follow from the method's mathematics: closed forms, limits, invariants.
     before = make("mlp").models()[0].state_dict()
-    after = {name}(make("mlp").request(), share=0.0).state_dict()
+    after = {name}(make("mlp").request(), rate=0.0).state_dict()
     assert all(torch.equal(values, after[name]) for name, values in before.items())
 
 
@@ -37,7 +39,7 @@ def test_some_epochs_change_the_model(make: Make) -> None:
 '''
 
 
-def new_method(name: str, root: Path, *, family: str = "first order", paper: str = "none") -> list[Path]:
+def new_method(name: str, root: Path, *, family: str = "first order", paper: str = PAPER) -> list[Path]:
     """Write `methods/NAME.py`, which works as it is, and `tests/methods/test_NAME.py`, and return both.
 
     Args:
@@ -80,5 +82,5 @@ def _filled(text: str, name: str, family: str, paper: str) -> str:
     """Return the template under another name; its remark on copying goes."""
     text = re.sub(r"# Copy this file .*?\n(?:#.*\n)*\n", "", text, count=1)
     text = text.replace('    "template",', f'    "{name}",').replace("def template(", f"def {name}(")
-    text = text.replace('paper="arXiv:0000.00000"', f'paper="{paper}"')
+    text = text.replace(PAPER, paper)  # in the header and in the decorator: the two must agree
     return text.replace('family="first order",', f'family="{family}",')

@@ -23,6 +23,7 @@ def test_what_is_written_is_sound(repository: Path) -> None:
     )
     assert reach.problems(files[0]) == []
     assert "template" not in files[0].read_text()
+    assert "0000.00000" not in files[0].read_text()
     assert "from regunlearn.methods.my_method import my_method" in files[1].read_text()
     compile(files[1].read_text(), files[1].name, "exec")
 

@@ -257,12 +257,12 @@ HOSTILE: dict[str, tuple[str, Edit, str]] = {
     ),
     "a reference by itself": (
         "method",
-        code_at('paper="none",', 'paper="none",\n    reference=True,'),
+        code_at('paper="arXiv:0000.00000",', 'paper="arXiv:0000.00000",\n    reference=True,'),
         r"reference= is for maintainers",
     ),
     "the retrained model granted": (
         "method",
-        code_at('paper="none",', 'paper="none",\n    cheat="retrained",'),
+        code_at('paper="arXiv:0000.00000",', 'paper="arXiv:0000.00000",\n    cheat="retrained",'),
         r"cheat= is for maintainers",
     ),
     "reads the results": ("method", top("import json"), r"mine.py:\d+: imports json"),
