@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from regunlearn.benchmark import composites, membership, representations
+from regunlearn.benchmark import composites, ensemble_curves, membership, representations
 from regunlearn.benchmark import distributions as between
 from regunlearn.benchmark.ensembles import Ensemble, Ensembles
 from regunlearn.benchmark.evidence import Array
@@ -63,6 +63,7 @@ def assess(references: Ensembles, unlearned: Ensemble) -> Assessment:
     curves = {
         "jackknife": _replicates(references, unlearned, anchors, values),
         "runs": {"rnc": closures} if closures else {},
+        **_shown(references, forgotten, anchors),
     }
     return Assessment(
         {name: float(v) for name, v in sorted(values.items()) if v is not None and np.isfinite(v)},
@@ -264,6 +265,19 @@ def _privacy(references: Ensembles, forgotten: Array, anchors: Anchors) -> Numbe
         "u_lira_none": none.auc.estimate,
         "s_privacy": membership.privacy_score(attack.advantage, null.advantage, none.advantage),
     }
+
+
+def _shown(references: Ensembles, forgotten: Array, anchors: Anchors) -> dict[str, dict[str, list[float]]]:
+    """Return what figures show of the predictions on the forget rows."""
+    asked = _asked(forgotten, references)
+    found = {
+        "row_tv": ensemble_curves.row_distances(asked, anchors.retrained),
+        "predictions": ensemble_curves.mean_predictions(asked, anchors.retrained, anchors.targets),
+    }
+    if references.pool:
+        residuals = membership.signed_residuals(forgotten, anchors.targets, anchors.scale)
+        found["roc"] = ensemble_curves.attack_roc(residuals, references.inside)
+    return found
 
 
 def _memory(forgotten: Array, retrained: Array, *, inside: NDArray[np.bool_]) -> Numbers:
