@@ -71,6 +71,7 @@ class Blocks:
         table: by task and split: scored, reason (of a block that is not), pool, units (behind a jackknife), models,
             retrained (numbers of models), and the `ANCHORS`.
         results: by task, split and entry.
+        verified: entries that somebody else than their author has run again.
     """
 
     protocol: Protocol
@@ -78,6 +79,7 @@ class Blocks:
     gates: pd.DataFrame
     table: pd.DataFrame
     results: Mapping[tuple[str, str, str], Result]
+    verified: frozenset[str] = frozenset()
 
     @cached_property
     def entries(self) -> list[str]:
@@ -144,6 +146,7 @@ def blocks(
     protocol: Protocol,
     gates: Sequence[Mapping[str, Any]],
     catalogue: Catalogue | None = None,
+    verified: frozenset[str] = frozenset(),
 ) -> Blocks:
     """Return one result an entry and block.
 
@@ -152,6 +155,7 @@ def blocks(
         protocol: their rules.
         gates: rows as in gates.json.
         catalogue: method cards; those of the package by default.
+        verified: entries that somebody else than their author has run again.
 
     Raises:
         BenchmarkError: records cannot be compared (see `frame.board`), or their delete-one values do not fit.
@@ -161,9 +165,8 @@ def blocks(
     board = frame.board([_with_own_score(record) for record in records], cards)
     rows = pd.DataFrame([dict(row) for row in gates], columns=[*_ROW])
     table = _table(board, protocol, rows)
-    return Blocks(
-        protocol=protocol, board=board, gates=rows, table=table, results=_results(board, records, table)
-    )
+    results = _results(board, records, table)
+    return Blocks(protocol=protocol, board=board, gates=rows, table=table, results=results, verified=verified)
 
 
 def read_gates(path: Path) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from regunlearn.benchmark import grid
+from regunlearn.benchmark import grid, verified
 from regunlearn.benchmark.atomic import write_bytes, write_text
 from regunlearn.benchmark.errors import BenchmarkError, UnknownName
 from regunlearn.benchmark.records import Record, read_all
@@ -217,7 +217,8 @@ def _content(results: Path, catalogue: Catalogue | None, beside: Path | None = N
         if stress is not None and all(record.split in grid.STRESS_TESTS for record in records):
             return _of_stress(stress)
         gates = blocks.read_gates(results / blocks.GATES)
-        outcome = comparison.outcome(blocks.blocks(records, protocol, gates, catalogue))
+        again = verified.entries(results, records)
+        outcome = comparison.outcome(blocks.blocks(records, protocol, gates, catalogue, again))
         return _of_ensembles(outcome, stress, tuned.table(tuned.searches(results)))
     board = frame.board(records, catalogue)
     numbers = tables.Numbers(board, scores.score(board))

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from regunlearn.leaderboard import ensemble_closeups as closeups
 from regunlearn.leaderboard.blocks import AXES
 from regunlearn.leaderboard.comparison import THRESHOLDS, Outcome, axis_means
 from regunlearn.leaderboard.comparison_figures import critical_difference, improvement
@@ -225,5 +226,9 @@ FIGURES: Mapping[str, Callable[[Outcome], Figure | None]] = {
     "improvement": improvement,
     "profiles": profiles,
     "nulls": nulls,
+    "row_distances": closeups.row_distances,
+    "roc": closeups.roc,
+    "predictions": closeups.predictions,
+    "spread": closeups.spread,
 }
 """Function of every figure by the name of its file; the page has the captions."""

@@ -95,6 +95,7 @@ _COLUMNS: Mapping[str, Show] = {
     "Passes / retrain's": _mean("passes"),
     "Seconds / retrain's": _mean("time_ratio"),
     "Badge": _badge,
+    "Records": lambda outcome, _, entry: "verified" if entry in outcome.blocks.verified else "reported",
     "Status": lambda outcome, _, entry: status_of(outcome, entry),
 }
 COMPACT = (
@@ -111,7 +112,7 @@ COMPACT = (
 """Columns of the table in the README."""
 TERMINAL = ("Rank", "Method", SCORE, "Front", "Passes / retrain's", "Badge", "Status")
 """Columns of the table on the terminal."""
-_WORDS = {"Method", "Status"}
+_WORDS = {"Method", "Records", "Status"}
 
 
 def main_table(outcome: Outcome, tier: Tier, columns: Sequence[str] = tuple(_COLUMNS)) -> Table:

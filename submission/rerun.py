@@ -1,6 +1,5 @@
 """The cheapest cell of an entry, run again from nothing but the shipped reference models, and compared."""
 
-import json
 import math
 import tempfile
 from collections.abc import Sequence
@@ -8,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from regunlearn.benchmark import grid, registry
-from regunlearn.benchmark.atomic import write_text
+from regunlearn.benchmark import grid, registry, verified
 from regunlearn.benchmark.errors import BenchmarkError
 from regunlearn.benchmark.grid import Cell, Protocol
 from regunlearn.benchmark.records import Record
 from regunlearn.submission.entries import AXES
 
-VERIFIED = "verified.json"
 COST_CLOSE = 1e-3
 """Relative; gradient passes are counted, and only a method that stops by what it sees can differ in them."""
 
@@ -130,10 +127,8 @@ def note(finding: Finding, home: Path) -> None:
     """
     if finding.problems:
         raise BenchmarkError(" ".join(finding.problems))
-    path = home / VERIFIED
-    known = read_verified(path)
     old, gap = finding.recorded, max(finding.differences.values(), default=0.0)
-    known[old.method] = {
+    facts = {
         "method_hash": old.method_hash,
         "task": old.task,
         "split": old.split,
@@ -141,21 +136,4 @@ def note(finding: Finding, home: Path) -> None:
         "machine": finding.again.machine,
         "commit": finding.again.commit,
     }
-    write_text(path, json.dumps(known, indent=1, sort_keys=True) + "\n")
-
-
-def read_verified(path: Path) -> dict[str, dict[str, Any]]:
-    """Return what `verified.json` holds, by entry; nothing where there is no such file.
-
-    Raises:
-        BenchmarkError: it is broken.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise BenchmarkError(f"{path}: expected JSON, found {error!s:.80}. Restore it.") from error
-    if not isinstance(known, dict) or not all(isinstance(row, dict) for row in known.values()):
-        raise BenchmarkError(f"{path}: expected an object of objects. Restore it.")
-    return known
+    verified.keep(home, old.method, facts)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from regunlearn.benchmark import grid
+from regunlearn.benchmark import grid, verified
 from regunlearn.benchmark.errors import BenchmarkError, UsageError
 from regunlearn.benchmark.records import read
 from regunlearn.submission import checks, rerun, rows, submit
@@ -95,15 +95,18 @@ def test_a_rerun_holds_within_the_tolerance_on_every_axis(submitted: Path) -> No
 def test_what_held_is_kept_by_entry(submitted: Path) -> None:
     home, record = submitted / "results" / "v1", read(submitted / OWN)[0]
     rerun.note(rerun.Finding(recorded=record, again=record, tolerance=0.02), home)
-    kept = rerun.read_verified(home / rerun.VERIFIED)
+    kept = verified.read(home)
     assert kept["mine"]["method_hash"] == record.method_hash
     assert kept["mine"]["difference"] == 0
+    own = read(submitted / OWN)
+    assert verified.entries(home, own) == {"mine"}
+    assert verified.entries(home, [*own, replace(record, method_hash="0" * 16)]) == frozenset()
     failed = replace(record, status="error", reason="x")
     with pytest.raises(BenchmarkError, match="ends with status 'error'"):
         rerun.note(rerun.Finding(recorded=record, again=failed, tolerance=0.02), home)
-    (home / rerun.VERIFIED).write_text("[]")
+    (home / verified.FILE).write_text("[]")
     with pytest.raises(BenchmarkError, match="expected an object of objects"):
-        rerun.read_verified(home / rerun.VERIFIED)
+        verified.read(home)
 
 
 def test_a_submission_that_fails_changes_nothing(submitted: Path) -> None:
