@@ -31,8 +31,12 @@ def read(home: Path) -> dict[str, dict[str, Any]]:
         raise BenchmarkError(f"{path}: expected JSON, found {error!s:.80}. Restore it.") from error
     if not isinstance(known, dict) or not all(isinstance(row, dict) for row in known.values()):
         raise BenchmarkError(f"{path}: expected an object of objects. Restore it.")
-    for name in known:
+    for name, row in known.items():
         check_name("entry", name)
+        if not isinstance(row.get("method_hash"), str):
+            raise BenchmarkError(
+                f"{path}: {name}: expected a method_hash, found {row.get('method_hash')!r:.40}. Restore it."
+            )
     return known
 
 

@@ -126,6 +126,11 @@ class Blocks:
         rows: dict[Any, Any] = self.table.to_dict("index")
         return rows
 
+    @cached_property
+    def kinds(self) -> Mapping[str, str]:
+        """Kind of each entry's method, as in `Board.methods`."""
+        return {str(name): str(kind) for name, kind in self.board.methods["kind"].items()}
+
     def metrics_of(self, block: Block) -> list[str]:
         """Return the metrics and costs that some entry has in a block, sorted."""
         known = (own for key, own in self._cells.items() if key[:2] == block)

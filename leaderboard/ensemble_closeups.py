@@ -36,7 +36,7 @@ Columns = Mapping[str, Sequence[float]]
 
 def row_distances(outcome: Outcome) -> Figure | None:
     """Draw how many forget rows of a block have which total variation to the retrained models."""
-    names = [*_best(outcome), NOTHING_DONE, NULL]
+    names = _there(outcome, [*_best(outcome), NOTHING_DONE, NULL])
     found = _of_blocks(outcome, "row_tv", names)
     if not found:
         return None
@@ -57,7 +57,7 @@ def row_distances(outcome: Outcome) -> Figure | None:
 
 def roc(outcome: Outcome) -> Figure | None:
     """Draw the ROC of U-LiRA in the blocks of an audit pool, both axes logarithmic."""
-    names = [*_best(outcome), NOTHING_DONE, NULL]
+    names = _there(outcome, [*_best(outcome), NOTHING_DONE, NULL])
     found = _of_blocks(outcome, "roc", names)
     if not found:
         return None
@@ -84,7 +84,7 @@ def roc(outcome: Outcome) -> Figure | None:
 
 def predictions(outcome: Outcome) -> Figure | None:
     """Draw the mean prediction of unlearned against retrained models on forget rows: a column a task."""
-    names = [NOTHING_DONE, *_best(outcome)[: BEST - 1], NULL]
+    names = _there(outcome, [NOTHING_DONE, *_best(outcome)[: BEST - 1], NULL])
     found = _of_blocks(outcome, "predictions", names)
     blocks = {task: min(_order(block) for block in found if block[0] == task)[1] for task, _ in found}
     if not blocks:
@@ -115,7 +115,7 @@ def predictions(outcome: Outcome) -> Figure | None:
 
 def spread(outcome: Outcome) -> Figure | None:
     """Draw the RNC of every single model of the best entries: what one seed would have said. A panel a task."""
-    names = [*_ranked(outcome)[:SPREAD], NULL, NOTHING_DONE]
+    names = _there(outcome, [*_ranked(outcome)[:SPREAD], NULL, NOTHING_DONE])
     found = _of_blocks(outcome, "runs", names)
     tasks = list(dict.fromkeys(task for task, _ in found))
     if not tasks:
@@ -160,9 +160,13 @@ def _best(outcome: Outcome) -> list[str]:
     return list(first.values())[:BEST]
 
 
+def _there(outcome: Outcome, names: Sequence[str]) -> list[str]:
+    return [name for name in names if name in outcome.blocks.entries]
+
+
 def _of_blocks(outcome: Outcome, curve: str, names: Sequence[str]) -> dict[Block, dict[str, Columns]]:
     """Return the columns of a curve by block and entry; blocks that none of the entries has it for are left out."""
-    own = outcome.blocks.board.curves.get(curve, {})
+    own = outcome.blocks.board.curves.get(curve, {}) if _ranked(outcome) else {}
     found = {
         block: {name: own[key] for name in names if (key := Key(*block, name, 0)) in own}
         for block in outcome.blocks.board.blocks
@@ -196,7 +200,6 @@ def _handles(look: Mapping[str, Drawn], names: Sequence[str]) -> list[Line2D]:
             linewidth=1.6,
         )
         for name in names
-        if name in look
     ]
 
 

@@ -11,10 +11,12 @@ import joblib
 
 from regunlearn.benchmark import data_page, method_page
 from regunlearn.benchmark.errors import UsageError
+from regunlearn.leaderboard.site_build import build as build_site
 
 SHOWN = "quick"
 """The board whose table stands in the README."""
 README = "README.md"
+SITE = "site"
 
 
 def rebuild(root: Path, target: Path | None = None, jobs: int | None = None) -> list[str]:
@@ -35,7 +37,8 @@ def rebuild(root: Path, target: Path | None = None, jobs: int | None = None) -> 
         target.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / README, target / README)
     done = joblib.Parallel(n_jobs=jobs or os.cpu_count() or 1)(joblib.delayed(_call)(part) for part in parts)
-    return sorted(path for written in done for path in written)
+    site = build_site(root, target / "leaderboard" / SITE, boards=target / "leaderboard")
+    return sorted([*(path for written in done for path in written), *_named(site, target)])
 
 
 def differences(root: Path) -> list[str]:

@@ -101,17 +101,17 @@ def write(path: Path, results: Path) -> None:
 
 
 def _text(meaning: Meaning, records: Sequence[Record]) -> str:
-    lines = [f"{label:<15}{_plain(text)}" for label, text in _facts(meaning.entry)]
-    for (task, split), values in _anchors(meaning, records).items():
+    lines = [f"{label:<15}{_plain(text)}" for label, text in facts(meaning.entry)]
+    for (task, split), values in anchors_of(meaning, records).items():
         measured = ", ".join(f"{what} {number(value)}" for what, value in values.items())
         lines.append(f"{'measured':<15}{task}, {split}: {measured}")
     return "\n".join([f"{meaning.entry.name}: {meaning.entry.label}", *lines])
 
 
 def _section(meaning: Meaning, records: Sequence[Record]) -> Iterator[str]:
-    entry, anchors = meaning.entry, _anchors(meaning, records)
+    entry, anchors = meaning.entry, anchors_of(meaning, records)
     yield from (f"### `{entry.name}`", "", f"{entry.label}.", "")
-    for label, text in _facts(entry):
+    for label, text in facts(entry):
         yield f"- {label}: {f'`{_plain(text)}`' if label == 'formula' else _marked(text)}"
     if anchors:
         known = {what for values in anchors.values() for what in values}
@@ -124,7 +124,8 @@ def _section(meaning: Meaning, records: Sequence[Record]) -> Iterator[str]:
         yield from ("", markdown(table).rstrip("\n"))
 
 
-def _facts(entry: Metric | Entry) -> list[tuple[str, str]]:
+def facts(entry: Metric | Entry) -> list[tuple[str, str]]:
+    """Return what is said of a metric, as pairs of a label and a text with names in backquotes."""
     facts = [
         ("formula", entry.formula),
         ("unit", {"": "none", "target": "the target's"}.get(entry.unit, entry.unit)),
@@ -156,8 +157,8 @@ def _escaped(text: str) -> str:
     return " ".join(escape_markdown(word) for word in text.split(" "))
 
 
-def _anchors(meaning: Meaning, records: Sequence[Record]) -> Anchors:
-    """Mean over records for doing nothing and for another retrain, by task and split, with a record's own anchors."""
+def anchors_of(meaning: Meaning, records: Sequence[Record]) -> Anchors:
+    """Return means of records of doing nothing and of another retrain, by task and split, with their own anchors."""
     found: dict[tuple[str, str], dict[str, list[float]]] = {}
     entry, single = meaning.entry, meaning.of == "model"
     columns = {} if single else {f"{_stem(entry.name)}_{end}": what for end, what in COLUMNS.items()}

@@ -286,7 +286,7 @@ def tiers(blocks: Blocks, standing: Standing, means: pd.DataFrame) -> list[Tier]
 
 def group_of(blocks: Blocks, entry: str) -> str:
     """Return the group of `GROUPS` that an entry belongs to."""
-    kind = str(blocks.board.methods["kind"].to_dict()[entry])
+    kind = blocks.kinds[entry]
     if kind == "honest":
         return "incomplete" if blocks.lacking(entry) else "ranked"
     if kind == "exact":

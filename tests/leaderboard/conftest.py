@@ -293,6 +293,26 @@ def ensemble_protocol(
     )
 
 
+def _close_up(
+    rng: np.random.Generator, metrics: dict[str, float], pooled: bool
+) -> dict[str, dict[str, list[float]]]:
+    """What figures show beyond metrics: distances row by row, predictions, single models, the attack's ROC."""
+    target = np.sort(rng.uniform(-2, 3, 40))
+    rates = np.logspace(-3, 0, 25)
+    power = 1.0 if not pooled else 1.0 - 0.9 * (2 * metrics["u_lira_auc"] - 1)
+    counts, _ = np.histogram(rng.normal(metrics["tv"], 0.1, 200).clip(0, 1), bins=20, range=(0, 1))
+    found = {
+        "runs": {"rnc": rng.normal(metrics["rnc"], 0.2, int(metrics["models"])).tolist()},
+        "row_tv": {"counts": counts.astype(float).tolist()},
+        "predictions": {
+            "target": target.tolist(),
+            "retrained": (0.6 * target).tolist(),
+            "unlearned": (target * (1 - 0.4 * metrics["s_forget"])).tolist(),
+        },
+    }
+    return {**found, "roc": {"fpr": rates.tolist(), "tpr": (rates**power).tolist()}} if pooled else found
+
+
 def ensemble(method: str, task: str, split: str) -> Record:
     """A record of an ensemble, drawn around the entry's character."""
     rng = np.random.default_rng(
@@ -340,7 +360,10 @@ def ensemble(method: str, task: str, split: str) -> Record:
         split=split,
         split_hash=split,
         metrics=metrics,
-        curves={"jackknife": {name: values.tolist() for name, values in columns.items()}},
+        curves={
+            "jackknife": {name: values.tolist() for name, values in columns.items()},
+            **_close_up(rng, metrics, split in POOLED),
+        },
         passes=passes,
         seconds=40.0 * passes + 0.01,
         retrain_seconds=40.0,

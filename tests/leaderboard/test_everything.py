@@ -51,3 +51,7 @@ def test_what_is_not_of_the_results_is_found(small: Path) -> None:
 def test_a_folder_without_results_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected folders of records, found none"):
         rebuild(tmp_path)
+
+
+def test_everything_published_is_what_the_results_give() -> None:
+    assert differences(ROOT) == [], "run `regunlearn leaderboard` and commit"
