@@ -651,17 +651,22 @@ def verify(
     records = [record for record in read_all(home) if record.task in rules.splits]
     known = sorted({record.method for record in records})
     chosen = known if ALL in method else method
-    problems: list[str] = []
     for name in chosen:
         if name not in known:
             raise UnknownName("entry", name, known)
-        own = [record for record in records if record.method == name]
-        finding = again.rerun(again.cheapest(own, rules), home, jobs=jobs or os.cpu_count() or 1)
-        said = finding.problems
-        gap = max(finding.differences.values(), default=0.0)
-        print(f"{name}: {'differs' if said else f'holds, largest difference {gap:.2g}'}", flush=True)
-        problems += said
-        if write and not said:
+    problems: list[str] = []
+    held: list[Any] = []
+    try:
+        for name in chosen:
+            own = [record for record in records if record.method == name]
+            finding = again.rerun(again.cheapest(own, rules), home, jobs=jobs or os.cpu_count() or 1)
+            gap = max(finding.differences.values(), default=0.0)
+            said = finding.problems
+            print(f"{name}: {'differs' if said else f'holds, largest difference {gap:.2g}'}", flush=True)
+            problems += said
+            held += [] if said else [finding]
+    finally:  # at the end: a changed file in between would be noted as code that was not committed
+        for finding in held if write else ():
             again.note(finding, home)
     _report(problems)
 
