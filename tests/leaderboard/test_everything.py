@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from regunlearn.benchmark.errors import UsageError
+from regunlearn.benchmark.errors import UnknownName, UsageError
+from regunlearn.leaderboard.build import build_figure, summary
 from regunlearn.leaderboard.everything import README, differences, rebuild
 
 ROOT = Path(__file__).parents[2]
@@ -55,3 +56,24 @@ def test_a_folder_without_results_is_named(tmp_path: Path) -> None:
 
 def test_everything_published_is_what_the_results_give() -> None:
     assert differences(ROOT) == [], "run `regunlearn leaderboard` and commit"
+
+
+def test_one_figure_alone(tmp_path: Path) -> None:
+    made = build_figure(ROOT / "results" / "stress", tmp_path, "stress")
+    assert [path.name for path in made] == ["stress.pdf", "stress.png", "stress.svg"]
+    committed = ROOT / "leaderboard" / "stress" / "figures" / "stress.svg"
+    assert (tmp_path / "figures" / "stress.svg").read_bytes() == committed.read_bytes()
+    with pytest.raises(UnknownName, match="unknown figure 'pareto'"):
+        build_figure(ROOT / "results" / "stress", tmp_path, "pareto")
+
+
+def test_another_run_s_methods_stand_beside(tmp_path: Path) -> None:
+    source, own = ROOT / "results" / "quick", tmp_path / "own"
+    (own / "records").mkdir(parents=True)
+    lines = (source / "records" / "fine_tune.jsonl").read_text().splitlines()
+    kept = [line for line in lines if '"task":"california-mlp"' in line]
+    (own / "records" / "fine_tune.jsonl").write_text("\n".join(kept) + "\n")
+    alone, both = summary(own), summary(own, beside=source)
+    assert "blindspot" not in alone
+    assert "blindspot" in both
+    assert "1 of 2 blocks" in both  # of the two blocks of one's own, not of all seven
