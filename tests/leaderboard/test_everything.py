@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from regunlearn.benchmark.errors import UnknownName, UsageError
-from regunlearn.leaderboard.build import build_figure, summary
+from regunlearn.leaderboard.build import build, build_figure, summary
 from regunlearn.leaderboard.everything import README, differences, rebuild
 
 ROOT = Path(__file__).parents[2]
@@ -73,7 +73,9 @@ def test_another_run_s_methods_stand_beside(tmp_path: Path) -> None:
     lines = (source / "records" / "fine_tune.jsonl").read_text().splitlines()
     kept = [line for line in lines if '"task":"california-mlp"' in line]
     (own / "records" / "fine_tune.jsonl").write_text("\n".join(kept) + "\n")
-    alone, both = summary(own), summary(own, beside=source)
-    assert "blindspot" not in alone
-    assert "blindspot" in both
-    assert "1 of 2 blocks" in both  # of the two blocks of one's own, not of all seven
+    assert "blindspot" not in summary(own)
+    assert "blindspot" in summary(own, beside=source)
+    build(own, tmp_path / "board", beside=source)
+    page = (tmp_path / "board" / "leaderboard.md").read_text()
+    assert "11 methods, 2 blocks" in page  # in the blocks of one's own, not in all seven
+    assert "mnist" not in page

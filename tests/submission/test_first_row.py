@@ -1,4 +1,4 @@
-"""From a fresh clone to a scored row: a new method, edited in one file, beside everybody else's, within three minutes."""
+"""From a fresh clone to a scored row within three minutes: a new method, edited in one file, beside all others."""
 
 import os
 import subprocess
