@@ -14,7 +14,7 @@ help:
 	@echo "make check    lint, types and tests"
 	@echo "make bench    the engine against hand-written loops"
 	@echo "make drill    kill runs at random moments and compare the records"
-	@echo "make publish  run into results/quick and rebuild the committed tables and figures"
+	@echo "make publish  run into results/quick and rebuild all committed tables, figures and pages"
 
 install: $(READY)
 
@@ -35,9 +35,7 @@ publish: RUN := results/quick
 publish: $(READY)
 	$(BIN)/regunlearn data get
 	$(BIN)/regunlearn run --suite quick --timed --out results/quick
-	$(BIN)/regunlearn leaderboard --results results/quick --out leaderboard/quick --readme README.md
-	$(BIN)/regunlearn explain --write docs/metrics.md
-	$(BIN)/regunlearn data list --write docs/data.md
+	$(BIN)/regunlearn leaderboard
 
 test: $(READY)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow" -p no:benchmark tests

@@ -14,6 +14,7 @@ from regunlearn.leaderboard import (
     site_boards,
     site_charts,
     site_data,
+    site_docs,
     site_entries,
     site_files,
     site_metrics,
@@ -27,7 +28,6 @@ from regunlearn.leaderboard.site_data import REPRODUCTION, Folder, Results
 from regunlearn.leaderboard.site_views import METRICS, TRACKS, Face
 
 DOCS = "docs/index.html"
-"""The pages of docs/, which somebody else makes; linked where the site's folder has them."""
 LARGEST_FIGURE = 4_000_000
 
 
@@ -48,8 +48,11 @@ def build(
     methods = discover("method") if catalogue is None else catalogue
     results = site_data.load(root, methods)
     figures = dict(_figures(root / "leaderboard" if boards is None else boards, results))
-    files = {**site_render.assets(), **figures}
-    for path, (template, context) in _pages(results, figures, (out / DOCS).is_file()).items():
+    files = {**site_render.assets(), **figures, **dict(site_docs.pictures(root))}
+    docs = site_docs.pages(root)
+    pages = _pages(results, figures, bool(docs))
+    pages |= {path: ("doc.html", {**own, "docs": True, "first": path == DOCS}) for path, own in docs.items()}
+    for path, (template, context) in pages.items():
         files[path] = site_render.page(template, path.count("/"), context)
     return site_files.write(out, files)
 
