@@ -278,13 +278,17 @@ def test_a_page_whose_method_is_gone_is_deleted_and_nothing_else(
     made.write_ensembles(home, made.ensembles(tasks=TASKS), made.protocol(), made.gates(TASKS))
     out = tmp_path / "site"
     build(tmp_path, out, catalogue=cards)
-    (out / "docs").mkdir()
-    (out / "docs" / "index.html").write_text("somebody else's")
+    (out / "mine").mkdir()
+    (out / "mine" / "index.html").write_text("somebody else's")
+    assert "docs/index.html" not in (out / "index.html").read_text()
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text("# Documentation\n")
     assert (out / "methods" / "fine_tune-tuned.html").is_file()
     (home / "records" / "fine_tune-tuned.jsonl").unlink()
     build(tmp_path, out, catalogue=cards)
     assert not (out / "methods" / "fine_tune-tuned.html").exists()
-    assert (out / "docs" / "index.html").read_text() == "somebody else's"
+    assert (out / "mine" / "index.html").read_text() == "somebody else's"
+    assert (out / "docs" / "index.html").is_file()
     assert '<a href="docs/index.html">Docs</a>' in (out / "index.html").read_text()
 
 
