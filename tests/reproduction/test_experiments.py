@@ -184,7 +184,7 @@ def test_all_leaves_out_what_is_not_there_and_says_so(command: Command, tmp_path
     assert code == 0, err
     assert "agedb-band left out. no images for agedb-allcnn: ask its authors." in err
     folder = tmp_path / "leaderboard/reproduction/figure-density"
-    assert {file.name for file in folder.iterdir()} == {"density.png", "density.svg"}
+    assert {file.name for file in folder.iterdir()} == {"density.pdf", "density.png", "density.svg"}
     assert "not comparable: other data" in out
 
 
