@@ -24,13 +24,12 @@ PLAIN = _words(
 FRAMEWORK = ("torch", "numpy")
 CONTRACT = ("regunlearn.benchmark.registry", "regunlearn.benchmark.spec")
 
-OUTSIDE = _words(
-    "torch.hub torch.distributed torch.multiprocessing torch.package torch.serialization torch.jit "
-    "torch.ops torch.classes torch.library torch.utils.cpp_extension torch.utils.model_zoo "
-    "torch.utils.data torch.export torch.onnx torch.load torch.save torch.from_file torch.profiler "
-    "numpy.load numpy.save numpy.savez numpy.savez_compressed numpy.savetxt numpy.loadtxt "
-    "numpy.genfromtxt numpy.fromfile numpy.memmap numpy.ctypeslib numpy.f2py numpy.lib"
-)
+_PARTS = {
+    "torch": "hub distributed multiprocessing package serialization jit ops classes library utils.cpp_extension "
+    "utils.model_zoo utils.data export onnx load save from_file profiler",
+    "numpy": "load save savez savez_compressed savetxt loadtxt genfromtxt fromfile memmap ctypeslib f2py lib",
+}
+OUTSIDE = frozenset(f"{root}.{part}" for root, parts in _PARTS.items() for part in parts.split())
 """Parts of the framework that read or write files, load code, open connections or start processes."""
 RANDOM = _words("torch.manual_seed torch.seed torch.random numpy.random")
 """Global random state: a method draws from `request.generator`."""
