@@ -9,7 +9,7 @@ RUN ?= runs/quick
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make quick    all methods on the quick tasks, then the leaderboard (about 5 minutes on two cores)"
+	@echo "make quick    all methods on the quick tasks, then the leaderboard (under 10 minutes on two cores, the set-up included)"
 	@echo "make test     the test suite, no network needed after the install"
 	@echo "make check    lint, types and tests"
 	@echo "make bench    the engine against hand-written loops"
