@@ -154,6 +154,10 @@ def _prepare(
     },
     splits={
         "random": {"kind": "random", "fraction": 0.1},
+        "random-2": {"kind": "random", "fraction": 0.02},
+        "random-5": {"kind": "random", "fraction": 0.05},
+        "random-20": {"kind": "random", "fraction": 0.2},
+        "random-40": {"kind": "random", "fraction": 0.4},
         "band": {"kind": "band", "low": 3.5},
         "group": {"kind": "group", "grouping": "region", "group": "san-francisco-bay"},
         "tail": {"kind": "tail", "fraction": 0.1},
