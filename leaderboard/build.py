@@ -17,19 +17,22 @@ from regunlearn.benchmark import grid, verified
 from regunlearn.benchmark.atomic import write_bytes, write_text
 from regunlearn.benchmark.errors import BenchmarkError, UnknownName
 from regunlearn.benchmark.records import Record, read_all
-from regunlearn.benchmark.registry import Catalogue
+from regunlearn.benchmark.registry import Catalogue, discover
 from regunlearn.benchmark.rules import UTILITY_ERRORS, UTILITY_MARGIN
 from regunlearn.leaderboard import (
     blocks,
+    breakdowns,
     comparison,
     ensemble_csv,
     ensemble_figures,
     ensemble_page,
     ensemble_tables,
     frame,
+    model_breakdowns,
     scores,
     stress_board,
     stress_page,
+    table_files,
     tables,
     tuned,
 )
@@ -88,7 +91,8 @@ def build(
 
     Args:
         results: holds `records/<method>.jsonl`.
-        out: gets leaderboard.md, .csv, .tex and figures/. A figure that these records do not give is removed there.
+        out: gets leaderboard.md, .csv, .tex, tables/ and figures/. A table or figure that these records do not give
+            is removed there.
         readme: a file whose text between the two markers becomes the compact main table.
         catalogue: method cards; those of the package by default.
         beside: another results folder, whose methods are shown too in the cells that `results` has.
@@ -104,10 +108,13 @@ def build(
         out / "leaderboard.csv": content.csv(),
         out / "leaderboard.tex": content.tex(),
     }
+    written |= {out / table_files.FOLDER / name: text for name, text in content.tables().items()}
     if readme is not None and page is not None:
         written[readme] = page
     for path, text in written.items():
         write_text(path, text)
+    for path in _left_over(out / table_files.FOLDER, written):
+        path.unlink()
     for name in content.figures:
         for suffix in FORMATS:
             path = out / "figures" / f"{name}.{suffix}"
@@ -170,6 +177,13 @@ def summary(results: Path, *, catalogue: Catalogue | None = None, beside: Path |
 # Parts --------------------------------------------------------------------------------------------------------
 
 
+def _left_over(folder: Path, written: Mapping[Path, str]) -> list[Path]:
+    """Return the tables of a folder that an earlier build wrote and this one did not."""
+    names = {*breakdowns.TITLES, *model_breakdowns.TITLES}
+    known = [folder / f"{name}.{suffix}" for name in sorted(names) for suffix in table_files.SUFFIXES]
+    return [path for path in known if path not in written and path.is_file()]
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Content:
     """What is written and printed of a results folder.
@@ -178,6 +192,7 @@ class _Content:
         protocol: its name.
         page: of the names of the figures that there are.
         csv, tex: texts of the files.
+        tables: texts of the files of single tables, by name.
         compact, terminal: the main table, for the README and for a terminal.
         figures: by name; None where there is nothing to draw.
         notes: lines under the table on a terminal.
@@ -187,6 +202,7 @@ class _Content:
     page: Callable[[Sequence[str]], str]
     csv: Callable[[], str]
     tex: Callable[[], str]
+    tables: Callable[[], Mapping[str, str]]
     compact: Table
     terminal: Table
     figures: Mapping[str, Callable[[], Figure | None]]
@@ -210,7 +226,7 @@ def _records(results: Path, beside: Path | None) -> list[Record]:
 
 def _content(results: Path, catalogue: Catalogue | None, beside: Path | None = None) -> _Content:
     """Return the content for the kind of protocol: of ensembles, of stress tests alone, or of single models."""
-    records = _records(results, beside)
+    records, cards = _records(results, beside), discover("method") if catalogue is None else catalogue
     if (results / "protocol.toml").is_file() and grid.load(results).ensembles:
         protocol = grid.load(results)
         stress = stress_board.stress(records, protocol, catalogue)
@@ -219,29 +235,34 @@ def _content(results: Path, catalogue: Catalogue | None, beside: Path | None = N
         gates = blocks.read_gates(results / blocks.GATES)
         again = verified.entries(results, records)
         outcome = comparison.outcome(blocks.blocks(records, protocol, gates, catalogue, again))
-        return _of_ensembles(outcome, stress, tuned.table(tuned.searches(results)))
+        return _of_ensembles(outcome, stress, tuned.table(tuned.searches(results)), cards)
     board = frame.board(records, catalogue)
     numbers = tables.Numbers(board, scores.score(board))
+    broken = model_breakdowns.tables(numbers, cards)
     return _Content(
         protocol=board.protocol,
-        page=partial(_page, numbers),
+        page=partial(_page, numbers, broken),
         csv=partial(tables.csv, numbers),
         tex=lambda: latex(tables.main_table(numbers)),
+        tables=partial(table_files.files, broken, model_breakdowns.WORDS),
         compact=tables.main_table(numbers, tables.COMPACT),
         terminal=tables.main_table(numbers, tables.TERMINAL),
         figures={name: partial(draw, numbers) for name, (draw, _) in FIGURES.items()},
     )
 
 
-def _of_ensembles(outcome: comparison.Outcome, stress: Stress | None, searched: Table | None) -> _Content:
-    last = outcome.tiers[-1]
+def _of_ensembles(
+    outcome: comparison.Outcome, stress: Stress | None, searched: Table | None, cards: Catalogue
+) -> _Content:
+    last, broken = outcome.tiers[-1], breakdowns.tables(outcome, cards)
     figures = {name: partial(draw, outcome) for name, draw in ensemble_figures.FIGURES.items()}
     extra = {} if stress is None else {stress_page.FIGURE: partial(stress_figure, stress)}
     return _Content(
         protocol=outcome.blocks.board.protocol,
-        page=partial(ensemble_page.page, outcome, stress=stress, tuned=searched),
+        page=partial(ensemble_page.page, outcome, stress=stress, tuned=searched, broken=broken),
         csv=partial(ensemble_csv.csv, outcome, None if stress is None else stress_board.long(stress)),
         tex=partial(ensemble_page.tex, outcome, stress),
+        tables=partial(table_files.files, broken, breakdowns.WORDS),
         compact=ensemble_tables.main_table(outcome, last, ensemble_tables.COMPACT),
         terminal=ensemble_tables.main_table(outcome, last, ensemble_tables.TERMINAL),
         figures={**figures, **extra},
@@ -256,6 +277,7 @@ def _of_stress(stress: Stress) -> _Content:
         page=partial(stress_page.page, stress),
         csv=partial(stress_page.csv, stress),
         tex=partial(stress_page.tex, stress),
+        tables=dict,
         compact=table,
         terminal=table,
         figures={stress_page.FIGURE: partial(stress_figure, stress)},
@@ -310,7 +332,7 @@ def _spliced(readme: Path, content: _Content, out: Path) -> str:
     return f"{text[: begin + len(BEGIN)]}\n{table}\n{link}\n{text[end:]}"
 
 
-def _page(numbers: tables.Numbers, drawn: Sequence[str]) -> str:
+def _page(numbers: tables.Numbers, broken: Mapping[str, table_files.Titled], drawn: Sequence[str]) -> str:
     board, gates = numbers.board, numbers.scores.gates
     parts = [
         f"# Leaderboard, protocol `{board.protocol}`",
@@ -326,6 +348,11 @@ def _page(numbers: tables.Numbers, drawn: Sequence[str]) -> str:
     ]
     if len(numbers.order["ranked"]) > MOST:
         parts.append(f"Figures show the {MOST} best of the {len(numbers.order['ranked'])} ranked methods.")
+    for name, own in broken.items():
+        if name != "paper":  # which stands with each block
+            parts.append(
+                table_files.section(own, table_files.linked(name, model_breakdowns.WORDS[name]), level=2)
+            )
     parts += ["## Task by task", "Mean over seeds ± half-width of its 95% t interval."]
     reasons = gates["reason"].to_dict()
     for block in board.blocks:

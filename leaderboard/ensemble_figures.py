@@ -18,8 +18,10 @@ from regunlearn.leaderboard import ensemble_closeups as closeups
 from regunlearn.leaderboard.blocks import AXES
 from regunlearn.leaderboard.comparison import THRESHOLDS, Outcome, axis_means
 from regunlearn.leaderboard.comparison_figures import critical_difference, improvement
+from regunlearn.leaderboard.ensemble_cost import cost
 from regunlearn.leaderboard.ensemble_looks import GREY, Drawn, families, looks_of
 from regunlearn.leaderboard.ensemble_pareto import pareto
+from regunlearn.leaderboard.fraction_figure import fractions
 from regunlearn.leaderboard.panels import MOST, legend
 from regunlearn.leaderboard.style import FAINT, INK, SHADE, WIDTH
 from regunlearn.leaderboard.tiers import Tier
@@ -230,5 +232,7 @@ FIGURES: Mapping[str, Callable[[Outcome], Figure | None]] = {
     "roc": closeups.roc,
     "predictions": closeups.predictions,
     "spread": closeups.spread,
+    "fractions": fractions,
+    "cost": cost,
 }
 """Function of every figure by the name of its file; the page has the captions."""

@@ -1,11 +1,12 @@
 """The page of a protocol of ensembles: rules, tiers, comparisons, gates and blocks as Markdown."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from regunlearn.benchmark.grid import STRESS_TESTS
 from regunlearn.benchmark.rules import UTILITY_ERRORS, UTILITY_MARGIN
 from regunlearn.benchmark.statistics import LEVEL
-from regunlearn.leaderboard import comparison, stress_page
+from regunlearn.leaderboard import breakdowns, comparison, stress_page, table_files
 from regunlearn.leaderboard import comparison_tables as between
 from regunlearn.leaderboard import ensemble_tables as tables
 from regunlearn.leaderboard.blocks import Block
@@ -83,6 +84,10 @@ CAPTIONS: Mapping[str, str] = {
     "a task; on the line both agree. Where `original` lies beside the line is what was to be forgotten.",
     "spread": "RNC of every single model of the best entries, a lane a block: what an experiment with one seed would "
     "have said. Values outside −1 to 2 stand on the edge.",
+    "fractions": "Scores of the best entries against the share of training rows that a model forgets, at random, with "
+    "95% intervals. S is 0 where a gate failed; the axes are as measured.",
+    "cost": "Gradient passes and seconds of the best entries and of retrains cut short, as shares of a retrain's "
+    "(dashed): the mean, and a tick for each block. Seconds far right of the passes: work that no pass counts.",
 }
 """Caption of every figure, by the name of its file, in the order of the page."""
 
@@ -96,9 +101,16 @@ LETTERS = "Entries that share a letter are in one clique of the diagram."
 
 
 def page(
-    outcome: Outcome, drawn: Sequence[str], stress: Stress | None = None, tuned: Table | None = None
+    outcome: Outcome,
+    drawn: Sequence[str],
+    stress: Stress | None = None,
+    tuned: Table | None = None,
+    broken: Mapping[str, table_files.Titled] = MappingProxyType({}),
 ) -> str:
-    """Return the page, with sections on stress tests and on tuning where there are some; `drawn` names the figures."""
+    """Return the page, with sections on stress tests and on tuning where there are some.
+
+    `drawn` names the figures, `broken` are the tables of `breakdowns`, which have files of their own.
+    """
     blocks = outcome.blocks
     scored, there = len(blocks.scored), len(blocks.board.blocks)
     parts = [
@@ -125,6 +137,9 @@ def page(
         for name, caption in CAPTIONS.items()
         if name in drawn
     ]
+    for name, own in broken.items():
+        words = table_files.linked(name, breakdowns.WORDS[name])
+        parts.append(table_files.section(own, words, level=2))
     if tuned is not None:
         parts += ["## Where tuned entries were tuned", TUNED, markdown(tuned)]
     parts += [*_comparisons(outcome), *_sentinels(outcome), *_gates(outcome), "## Block by block"]

@@ -1,14 +1,17 @@
 """The page of a protocol: the tables of its Markdown board, and the paper's experiments likewise."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from regunlearn.benchmark.registry import Catalogue
 from regunlearn.leaderboard import (
+    breakdowns,
     comparison,
     comparison_tables,
     ensemble_page,
     ensemble_tables,
     figures,
+    model_breakdowns,
     reproduction_build,
     reproduction_tables,
     stress_page,
@@ -17,6 +20,7 @@ from regunlearn.leaderboard import (
 from regunlearn.leaderboard.comparison import Outcome
 from regunlearn.leaderboard.reproduction_numbers import Numbers as Reproduction
 from regunlearn.leaderboard.site_data import Folder
+from regunlearn.leaderboard.table_files import Titled
 from regunlearn.leaderboard.tables import machine_table
 from regunlearn.leaderboard.text import Row, Table, number
 
@@ -30,13 +34,13 @@ def captions(folder: Folder) -> dict[str, str]:
     return {**ensemble_page.CAPTIONS, stress_page.FIGURE: stress_page.CAPTION}
 
 
-def context(folder: Folder) -> dict[str, Any]:
+def context(folder: Folder, methods: Catalogue) -> dict[str, Any]:
     """Return title and parts of a protocol's page."""
     parts: list[Part] = []
     if folder.outcome is not None:
-        parts += _ensembles(folder, folder.outcome)
+        parts += _ensembles(folder, folder.outcome, methods)
     if folder.numbers is not None:
-        parts += _models(folder, folder.numbers)
+        parts += _models(folder, folder.numbers, methods)
     if folder.stress is not None:
         parts += [
             _part(
@@ -101,7 +105,7 @@ def _paragraphs(words: str) -> Sequence[str]:
     ]
 
 
-def _ensembles(folder: Folder, outcome: Outcome) -> list[Part]:
+def _ensembles(folder: Folder, outcome: Outcome, methods: Catalogue) -> list[Part]:
     blocks = outcome.blocks
     rules = ensemble_page.RULES.format(margin=number(outcome.standing.margin, 2))
     parts: list[Part] = [{"title": "Rules", "table": None, "words": _paragraphs(rules), "folded": True}]
@@ -109,6 +113,7 @@ def _ensembles(folder: Folder, outcome: Outcome) -> list[Part]:
         if any(tier.groups.values()):
             words = ensemble_tables.against_curve(outcome, tier)
             parts.append(_part(tier.title, ensemble_tables.main_table(outcome, tier), words))
+    parts += _broken(breakdowns.tables(outcome, methods), breakdowns.WORDS)
     if outcome.comparison is not None:
         wins = f"Of the {comparison.COMPARED} best ranked entries and retrains cut short, whatever they cost."
         parts.append(
@@ -134,9 +139,19 @@ def _ensembles(folder: Folder, outcome: Outcome) -> list[Part]:
     return [*parts, *_blocks(folder), _part("Where records were made", machine_table(blocks.board))]
 
 
-def _models(folder: Folder, numbers: tables.Numbers) -> list[Part]:
+def _models(folder: Folder, numbers: tables.Numbers, methods: Catalogue) -> list[Part]:
     made = _part("Where records were made", machine_table(numbers.board))
-    return [_part("All blocks", tables.main_table(numbers)), *_blocks(folder), made]
+    broken = _broken(model_breakdowns.tables(numbers, methods), model_breakdowns.WORDS)
+    return [_part("All blocks", tables.main_table(numbers)), *broken, *_blocks(folder), made]
+
+
+def _broken(found: Mapping[str, Titled], words: Mapping[str, str]) -> list[Part]:
+    """Return the tables of a breakdown, folded, each under its title."""
+    return [
+        _part(title, table, words[name] if at == 0 else "", folded=True)
+        for name, own in found.items()
+        for at, (title, table) in enumerate(own)
+    ]
 
 
 def _blocks(folder: Folder) -> list[Part]:

@@ -26,6 +26,7 @@ from regunlearn.leaderboard import (
 from regunlearn.leaderboard.explain import ANCHORS
 from regunlearn.leaderboard.site_data import REPRODUCTION, Folder, Results
 from regunlearn.leaderboard.site_views import METRICS, TRACKS, Face
+from regunlearn.leaderboard.table_files import FOLDER
 
 DOCS = "docs/index.html"
 LARGEST_FIGURE = 4_000_000
@@ -47,10 +48,11 @@ def build(
     """
     methods = discover("method") if catalogue is None else catalogue
     results = site_data.load(root, methods)
-    figures = dict(_figures(root / "leaderboard" if boards is None else boards, results))
-    files = {**site_render.assets(), **figures, **dict(site_docs.pictures(root))}
+    home = root / "leaderboard" if boards is None else boards
+    figures, tables = dict(_figures(home, results)), dict(_tables(home, results))
+    files = {**site_render.assets(), **figures, **tables, **dict(site_docs.pictures(root))}
     docs = site_docs.pages(root)
-    pages = _pages(results, figures, bool(docs))
+    pages = _pages(results, figures, tables, bool(docs))
     pages |= {path: ("doc.html", {**own, "docs": True, "first": path == DOCS}) for path, own in docs.items()}
     for path, (template, context) in pages.items():
         files[path] = site_render.page(template, path.count("/"), context)
@@ -76,7 +78,22 @@ def _figures(boards: Path, results: Results) -> Iterator[tuple[str, bytes]]:
             yield f"figures/{name}/{check_name('figure', path.stem)}.svg", content
 
 
-def _pages(results: Results, figures: Mapping[str, bytes], docs: bool) -> dict[str, Page]:
+def _tables(boards: Path, results: Results) -> Iterator[tuple[str, bytes]]:
+    """Yield the committed CSV and LaTeX of every protocol's tables, and its tidy CSV, for readers to take along."""
+    for name in results.folders:
+        paths = [boards / name / "leaderboard.csv", boards / name / "leaderboard.tex"]
+        for path in [
+            *paths,
+            *sorted((boards / name / FOLDER).glob("*.csv")),
+            *sorted((boards / name / FOLDER).glob("*.tex")),
+        ]:
+            if path.is_file():
+                yield f"tables/{name}/{check_name('table', path.stem)}{path.suffix}", path.read_bytes()
+
+
+def _pages(
+    results: Results, figures: Mapping[str, bytes], tables: Mapping[str, bytes], docs: bool
+) -> dict[str, Page]:
     """Return template and content of every page, by its path."""
     face = site_views.face(results, results.main)
     tasks = discover("task")
@@ -112,7 +129,12 @@ def _pages(results: Results, figures: Mapping[str, bytes], docs: bool) -> dict[s
             site_metrics.context(metric, records),
         )
     for folder in results.folders.values():
-        own = {**site_boards.context(folder), "figures": _drawn(folder, figures)}
+        downloads = sorted(path for path in tables if path.startswith(f"tables/{folder.name}/"))
+        own = {
+            **site_boards.context(folder, results.methods),
+            "figures": _drawn(folder, figures),
+            "downloads": downloads,
+        }
         pages[f"boards/{folder.name}.html"] = ("board.html", own)
     for name, numbers in results.reproductions.items():
         pages[f"boards/reproduction-{name}.html"] = ("experiment.html", site_boards.experiment(numbers))

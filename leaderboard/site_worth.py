@@ -115,7 +115,7 @@ def _retrains(results: Results) -> list[dict[str, Any]]:
     """Return the median seconds of a retrain of each task and machine that timed records have."""
     found: dict[tuple[str, str], list[float]] = {}
     for folder in results.folders.values():
-        for record in folder.records if folder.numbers is not None else ():
+        for record in folder.records:
             if record.retrain_seconds is not None:
                 found.setdefault((record.task, record.machine), []).append(record.retrain_seconds)
     rows = []

@@ -1,5 +1,8 @@
 """Figures of a protocol of ensembles: what is in them, no names over each other, nothing drawn from nothing."""
 
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,12 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from regunlearn.benchmark.registry import Card, Catalogue
 from regunlearn.leaderboard import blocks, style
 from regunlearn.leaderboard.comparison import Outcome, outcome
 from regunlearn.leaderboard.comparison_figures import critical_difference, improvement
+from regunlearn.leaderboard.ensemble_cost import cost
 from regunlearn.leaderboard.ensemble_figures import FIGURES, axis_scores, nulls, profiles, scores
 from regunlearn.leaderboard.ensemble_looks import looks_of
 from regunlearn.leaderboard.ensemble_pareto import pareto
+from regunlearn.leaderboard.fraction_figure import fractions
 
 TASK = ("california-mlp",)
 
@@ -38,10 +44,24 @@ def labels_out_of_view(axes: Axes) -> list[Text]:
     return found
 
 
+SIZES = {"random": 0.1, "group": 0.02, "tail": 0.4}
+
+
+def sized() -> Catalogue:
+    """Tasks of which three splits are random ones of other sizes."""
+    splits = {name: {"kind": "random", "fraction": size} for name, size in SIZES.items()}
+    facts = {"splits": {**splits, "band": {"kind": "band", "low": 1.0}}}
+    tasks = ("california-mlp", "sentiment-lstm")
+    return Catalogue("task", {n: Card("task", n, "", facts, {}, Path(f"{n}.py"), n, "") for n in tasks})
+
+
+DRAW = {**FIGURES, "fractions": partial(fractions, tasks=sized())}
+
+
 @pytest.mark.parametrize("name", list(FIGURES))
 def test_no_text_covers_another_or_leaves_the_figure(full: Outcome, name: str) -> None:
     with style.styled():
-        figure = FIGURES[name](full)
+        figure = DRAW[name](full)
         assert figure is not None
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
@@ -107,7 +127,7 @@ def test_nulls_show_blocks_that_are_not_scored_too(made: SimpleNamespace) -> Non
 
 @pytest.mark.parametrize("name", sorted(set(FIGURES) - {"nulls"}))
 def test_nothing_scored_is_nothing_drawn(made: SimpleNamespace, name: str) -> None:
-    assert FIGURES[name](small(made, ("fine_tune", "amnesiac"), gated=False)) is None
+    assert DRAW[name](small(made, ("fine_tune", "amnesiac"), gated=False)) is None
 
 
 def test_one_entry_has_no_comparison_and_few_blocks_no_diagram(made: SimpleNamespace) -> None:
@@ -117,3 +137,44 @@ def test_one_entry_has_no_comparison_and_few_blocks_no_diagram(made: SimpleNames
     with style.styled():
         assert pareto(alone) is not None
         assert scores(alone) is not None
+
+
+def test_scores_stand_over_the_share_that_a_model_forgets(full: Outcome) -> None:
+    figure = fractions(full, sized())
+    assert figure is not None
+    assert [axes.get_title() for axes in figure.axes][:2] == [
+        "S\ncalifornia-mlp",
+        "S_F: predictions\ncalifornia-mlp",
+    ]
+    lines = [line for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 3]
+    shares = sorted(size / (2 if split != "tail" else 1) for split, size in SIZES.items())
+    assert lines
+    for line in lines:  # in the pool design a model forgets half of the rows
+        np.testing.assert_allclose(np.asarray(line.get_xdata(), dtype=float), shares)
+    heights = [np.asarray(line.get_ydata(), dtype=float) for line in lines]
+    retrain = [
+        full.blocks.results[("california-mlp", split, "retrain")].score
+        for split in sorted(SIZES, key=lambda split: SIZES[split] / (2 if split != "tail" else 1))
+    ]
+    assert any(np.allclose(own, retrain) for own in heights)
+
+
+def test_two_sizes_are_no_curve(full: Outcome) -> None:
+    card = sized().cards["california-mlp"]
+    two = {name: facts for name, facts in card.fact("splits").items() if name != "tail"}
+    tasks = Catalogue("task", {card.name: replace(card, facts={"splits": two})})
+    assert fractions(full, tasks) is None
+
+
+def test_costs_are_the_blocks_and_their_mean(full: Outcome) -> None:
+    figure = cost(full)
+    assert figure is not None
+    passes, seconds = figure.axes[:2]
+    names = [label.get_text() for label in passes.get_yticklabels()]
+    place = names.index("blindspot")
+    for axes, expected in ((passes, 0.18), (seconds, (40 * 0.18 + 0.01) / 40)):
+        own = [line for line in axes.get_lines() if set(np.asarray(line.get_ydata())) == {place}]
+        ticks, mean = sorted(own, key=lambda line: -len(line.get_xdata()))
+        assert len(ticks.get_xdata()) == len(full.blocks.board.blocks)
+        np.testing.assert_allclose(np.asarray(mean.get_xdata(), dtype=float), expected)
+    assert names[-1] == "retrain"  # the dearest stands last
