@@ -28,7 +28,7 @@ $(READY): pyproject.toml constraints.txt
 
 quick: $(READY)
 	$(BIN)/regunlearn data get
-	$(BIN)/regunlearn run --suite quick --timed --out $(RUN)
+	$(BIN)/regunlearn run --suite quick --timed --timed-seeds 1 --out $(RUN)
 	$(BIN)/regunlearn leaderboard --results $(RUN) --out $(RUN)/leaderboard
 
 publish: RUN := results/quick

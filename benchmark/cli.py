@@ -307,6 +307,13 @@ def run(
     timed: Annotated[
         bool, typer.Option("--timed", help="One cell at a time, with a retrain timed beside it.")
     ] = False,
+    timed_seeds: Annotated[
+        int | None,
+        typer.Option(
+            help="With --timed: time the first N seeds of each task and split, not all; others run in parallel.",
+            metavar="N",
+        ),
+    ] = None,
     again: Annotated[bool, typer.Option("--again", help="Run cells that have a record too.")] = False,
     epochs: Annotated[
         int | None,
@@ -326,12 +333,16 @@ def run(
                 "--epochs must be at least 1, and does not go with --protocol: it is for trials."
             )
         cells, folder = _trial(cells), out or folder.with_name(f"{folder.name}-trial")
+    if timed_seeds is not None and (timed_seeds < 1 or not timed or protocol is not None):
+        raise UsageError(
+            "--timed-seeds must be at least 1, and goes with --timed and a suite: a protocol says what it times."
+        )
     _log(verbose)
     from regunlearn.benchmark import engine
     from regunlearn.benchmark.display import Bars
 
     settings = _settings(cache, device, threads, timed, methods, _home(protocol))
-    settings = replace(settings, epochs=epochs)
+    settings = replace(settings, epochs=epochs, timed_seeds=timed_seeds)
     _warn_of_memory(cells, methods)
     with Bars() as bars:
         workers = jobs or max(1, (os.cpu_count() or 1) // threads)
@@ -580,10 +591,12 @@ def leaderboard(
     if figure is not None:
         print("\n".join(map(str, build.build_figure(results, target, figure))))
         return
-    more = {} if experiments else {"beside": beside}
-    written = build.rebuild(results, target) if experiments else build.build(results, target, readme, **more)
-    if not quiet:
-        print("\n".join(build.summary(path, **more) for path in experiments or [results]))
+    if experiments:
+        written = build.rebuild(results, target)
+        if not quiet:
+            print("\n".join(map(build.summary, experiments)))
+    else:
+        written = build.build(results, target, readme, beside=beside, show=None if quiet else print)
     print(f"{len(written)} files written to {target}")
 
 

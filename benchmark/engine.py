@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import warnings
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -15,7 +16,7 @@ from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from regunlearn.benchmark import ensemble_runner, gates, grid, machine, runner
+from regunlearn.benchmark import ensemble_runner, gates, grid, machine, runner, trainers
 from regunlearn.benchmark.atomic import sweep, write_text
 from regunlearn.benchmark.ensemble_runner import Run
 from regunlearn.benchmark.ensembles import Role
@@ -205,7 +206,7 @@ def _runnable(
 
 def _is_current(cell: Cell, settings: Settings, store: Store) -> bool:
     record = store.get(cell.key)
-    if record is None or (settings.timed and record.status == "ok" and record.seconds is None):
+    if record is None or (_is_timed(cell, settings) and record.status == "ok" and record.seconds is None):
         return False
     expected = runner.identity(cell, settings)
     found = {name: getattr(record, name) for name in expected}
@@ -218,7 +219,17 @@ def _missing_references(cells: Iterable[Cell], settings: Settings) -> list[Refer
         for seed in sorted({cell.seed, *cell.protocol.reference_seeds}):
             wanted[Reference(cell.task, None, seed)] = None
             wanted[Reference(cell.task, cell.split, seed)] = None
-    return [reference for reference in wanted if not _is_trained(reference, settings)]
+    missing = [reference for reference in wanted if not _is_trained(reference, settings)]
+    return sorted(
+        missing, key=lambda reference: -_work(reference, settings)
+    )  # long ones last would be waited for
+
+
+def _work(reference: Reference, settings: Settings) -> float:
+    """Return roughly what training takes: how many numbers go into the network."""
+    task = runner.open_task(reference.task, settings).task
+    rows = trainers.passes_of(task.recipe, len(task.train), len(task.dataset.validation))
+    return rows * sum(map(math.prod, task.dataset.shape.inputs))
 
 
 def _is_trained(reference: Reference, settings: Settings) -> bool:
@@ -327,10 +338,41 @@ TIMED_TOGETHER = 12
 
 
 def _run_timed(cells: Sequence[Cell], settings: Settings, jobs: int) -> Generator[Record, None, None]:
-    """Yield records of methods called alone on the machine, and evaluated on all processes while no clock runs."""
-    for start in range(0, len(cells), TIMED_TOGETHER):
-        tried = [runner.attempt(cell, settings) for cell in cells[start : start + TIMED_TOGETHER]]
-        yield from spread(runner.finish, tried, settings, jobs)
+    """Yield records, one task and split after the other: of methods called alone on the machine, and of all the others.
+
+    Evaluation, and cells that are not timed, are for all processes while no clock runs.
+    """
+    blocks: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        blocks.setdefault((cell.task, cell.split), []).append(cell)
+    for own in blocks.values():
+        clocked = [cell for cell in own if _is_timed(cell, settings)]
+        others = [cell for cell in own if not _is_timed(cell, settings)]
+        for start in range(0, max(len(clocked), 1), TIMED_TOGETHER):
+            tried = list(_attempts(clocked[start : start + TIMED_TOGETHER], settings))
+            seconds = {one.cell.method: one.seconds or 0.0 for one in tried}
+            longest_first = sorted(others, key=lambda cell: -seconds.get(cell.method, 0.0))
+            others = []
+            yield from spread(_complete, [*longest_first, *tried], settings, jobs)
+
+
+def _attempts(cells: Sequence[Cell], settings: Settings) -> Generator[runner.Attempt, None, None]:
+    """Yield timed attempts of one task and split; the retrain timed after one call is that before the next."""
+    before = None
+    for cell in cells:
+        tried = runner.attempt(cell, settings, before=before)
+        before = tried.after
+        yield tried
+
+
+def _complete(work: Cell | runner.Attempt, settings: Settings) -> Record:
+    if isinstance(work, Cell):
+        return runner.run_cell(work, settings, timed=False)
+    return runner.finish(work, settings)
+
+
+def _is_timed(cell: Cell, settings: Settings) -> bool:
+    return settings.timed and cell.seed in sorted(cell.protocol.seeds)[: settings.timed_seeds]
 
 
 def spread(

@@ -495,6 +495,20 @@ def wasserstein_to_retrained(evidence: Evidence) -> float:
     )
 
 
+_SVM_RATES: WeakKeyDictionary[ModelEvidence, dict[tuple[object, ...], tuple[float, float] | None]] = (
+    WeakKeyDictionary()
+)
+
+
+def _svm_rate(model: ModelEvidence, evidence: Evidence) -> tuple[float, float] | None:
+    """Return `svm_attack_rate`, computed once: three metrics read it, and a retrained model serves many cells."""
+    asked = (evidence.seed, evidence.scale, *(values.tobytes() for values in evidence.targets.values()))
+    known = _SVM_RATES.setdefault(model, {})
+    if asked not in known:
+        known[asked] = svm_attack_rate(model, evidence)
+    return known[asked]
+
+
 def svm_attack_rate(model: ModelEvidence, evidence: Evidence) -> tuple[float, float] | None:
     """Share of forget rows that an SVM on the absolute residual calls members, and its held-out accuracy.
 
@@ -540,7 +554,7 @@ def _column(*values: Array) -> Array:
 )
 def svm_attack(evidence: Evidence) -> float | None:
     """The paper's membership attack, on un-augmented rows and with a held-out split."""
-    rate = svm_attack_rate(evidence.unlearned, evidence)
+    rate = _svm_rate(evidence.unlearned, evidence)
     return None if rate is None else rate[0]
 
 
@@ -556,7 +570,7 @@ def svm_attack(evidence: Evidence) -> float | None:
 )
 def svm_attack_gap(evidence: Evidence) -> float | None:
     """The paper's attack read as a distance to the retrained model's value."""
-    unlearned, retrained = (svm_attack_rate(m, evidence) for m in (evidence.unlearned, evidence.retrained))
+    unlearned, retrained = (_svm_rate(m, evidence) for m in (evidence.unlearned, evidence.retrained))
     return None if unlearned is None or retrained is None else unlearned[0] - retrained[0]
 
 
@@ -572,7 +586,7 @@ def svm_attack_gap(evidence: Evidence) -> float | None:
 )
 def svm_attack_accuracy(evidence: Evidence) -> float | None:
     """Whether the paper's attack works at all on this model."""
-    rate = svm_attack_rate(evidence.unlearned, evidence)
+    rate = _svm_rate(evidence.unlearned, evidence)
     return None if rate is None else rate[1]
 
 

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +38,13 @@ def check_name(kind: str, name: object) -> str:
             "digits joined by '-', '_' or '.'. Rename it."
         )
     return name
+
+
+@lru_cache(maxsize=1024)
+def _check_names(kind: str, names: tuple[str, ...]) -> None:
+    """Check names that belong together; the same few stand in every record, so what is right is remembered."""
+    for name in names:
+        check_name(kind, name)
 
 
 class Key(NamedTuple):
@@ -90,19 +98,28 @@ class Record:
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise BenchmarkError(f"seed {self.seed!r} is not a whole number >= 0")
         _check_finite("hyperparameter", self.hyperparameters)
-        for name, value in self.metrics.items():
-            check_name("metric", name)
-            _check_number(f"metric {name}", value)
-        for curve, columns in self.curves.items():
-            check_name("curve", curve)
-            for column, values in columns.items():
-                check_name("column", column)
-                for value in values:
-                    _check_number(f"curve {curve}.{column}", value)
+        _check_names("metric", tuple(self.metrics))
+        _check_names("curve", tuple(self.curves))
+        numbers = [*self.metrics.values()]
+        for columns in self.curves.values():
+            _check_names("column", tuple(columns))
+            for values in columns.values():
+                numbers += values
+        if not _are_numbers(numbers):
+            self._check_numbers()
         for name in ("passes", *MEASURED):
             value = getattr(self, name)
             if value is not None and _check_number(name, value) < 0:
                 raise BenchmarkError(f"{name} is {value}, expected at least 0")
+
+    def _check_numbers(self) -> None:
+        """Check metrics and curves one by one, to name the number that is none."""
+        for name, value in self.metrics.items():
+            _check_number(f"metric {name}", value)
+        for curve, columns in self.curves.items():
+            for column, values in columns.items():
+                for value in values:
+                    _check_number(f"curve {curve}.{column}", value)
 
     @property
     def key(self) -> Key:
@@ -130,6 +147,20 @@ def _check_number(what: str, value: object) -> float:
             f"{what} is {value!r}, expected a finite number (a failed run is a status, never a NaN)"
         )
     return value
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    """Tell at once whether all are finite numbers; False where only `_check_number` of each one can tell.
+
+    A sum is finite only if every summand is, and `fsum` makes each one a float first, however large.
+    """
+    try:
+        return _NUMBERS.issuperset(map(type, values)) and math.isfinite(math.fsum(values))
+    except (OverflowError, ValueError):  # of the sum, or a whole number beyond the range of float
+        return False
+
+
+_NUMBERS = frozenset((int, float))
 
 
 def _is_finite(value: float) -> bool:
@@ -161,6 +192,19 @@ def rounded(value: Any) -> Any:
     return value
 
 
+_DECODER = json.JSONDecoder(parse_constant=float)
+
+
+_FIELDS: dict[type[Any], frozenset[str]] = {}
+
+
+def _names_of(kind: type[Any]) -> frozenset[str]:
+    """Return the names of a dataclass's fields, looked up once."""
+    if kind not in _FIELDS:
+        _FIELDS[kind] = frozenset(field.name for field in fields(kind))
+    return _FIELDS[kind]
+
+
 def fields_in(line: str, where: str, kind: type[Any], *, schema: int, again: str) -> dict[str, Any]:
     """Return the fields of a record, unchecked but for their names.
 
@@ -175,7 +219,7 @@ def fields_in(line: str, where: str, kind: type[Any], *, schema: int, again: str
         BenchmarkError: not JSON, another schema, missing or unknown fields.
     """
     try:
-        data = json.loads(line, parse_constant=float)
+        data = _DECODER.decode(line)
     except (ValueError, RecursionError) as error:
         raise BenchmarkError(
             f"{where}: expected one JSON object, found {line[:60]!r} ({error}). Delete the line and run again."
@@ -189,7 +233,7 @@ def fields_in(line: str, where: str, kind: type[Any], *, schema: int, again: str
         newer = isinstance(found, int) and found > schema
         advice = "Update regunlearn to read it." if newer else again
         raise BenchmarkError(f"{where}: expected schema {schema}, found {found!r:.40}. {advice}")
-    known = {field.name for field in fields(kind)}
+    known = _names_of(kind)
     missing, unknown = sorted(known - data.keys()), sorted(str(name)[:40] for name in data.keys() - known)
     if missing or unknown:
         raise BenchmarkError(f"{where}: fields missing {missing}, unknown {unknown}. {again}")
@@ -208,7 +252,10 @@ def lines_of(path: Path) -> list[str]:
         raise BenchmarkError(
             f"{path}: cannot be read as UTF-8 text ({error}). Restore or delete the file."
         ) from error
-    return text.removesuffix("\n").split("\n") if text else []
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()  # what follows the last line's end
+    return lines
 
 
 def parse(line: str, where: str) -> Record:
@@ -242,20 +289,22 @@ def read(path: Path) -> list[Record]:
     Raises:
         BenchmarkError: a line is broken, is for another method than the file's name says, or a key is there twice.
     """
-    records: dict[Key, tuple[int, Record]] = {}
+    records: dict[Key, Record] = {}
+    method = path.stem
     for number, line in enumerate(lines_of(path), start=1):
         where = f"{path}:{number}"
         record = parse(line, where)
-        if record.method != path.stem:
+        if record.method != method:
             raise BenchmarkError(
-                f"{where}: expected records of {path.stem!r}, found {record.method!r}. Move the line."
+                f"{where}: expected records of {method!r}, found {record.method!r}. Move the line."
             )
-        if record.key in records:
+        key = record.key
+        if key in records:
             raise BenchmarkError(
-                f"{where}: the same cell as line {records[record.key][0]}. Delete one of the two."
+                f"{where}: the same cell as line {list(records).index(key) + 1}. Delete one of the two."
             )
-        records[record.key] = (number, record)
-    return [record for _, record in records.values()]
+        records[key] = record
+    return list(records.values())
 
 
 def read_all(folder: Path) -> list[Record]:

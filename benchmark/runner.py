@@ -56,6 +56,7 @@ class Settings:
         device: "auto", "cpu" or "cuda".
         threads: processor threads of one cell, fixed so that sums are taken in the same order everywhere.
         timed: measure seconds and memory, with a retrain timed beside each cell; run one cell at a time.
+        timed_seeds: of a timed run, the number of seeds of each task and split whose cells are timed; None for all.
         methods: another folder of methods than the package's.
         references: folder of a protocol that ships reference models, which are then not trained.
         epochs: of every recipe, for a trial; None for what the recipes say. Part of a task's hash, as a recipe is.
@@ -65,6 +66,7 @@ class Settings:
     device: str = "auto"
     threads: int = 1
     timed: bool = False
+    timed_seeds: int | None = None
     methods: Path | None = None
     references: Path | None = None
     epochs: int | None = None
@@ -166,13 +168,13 @@ def setting_of(cell: Cell, settings: Settings) -> Setting:
     return Setting(models, split, split, split.unseen)
 
 
-def run_cell(cell: Cell, settings: Settings) -> Record:
+def run_cell(cell: Cell, settings: Settings, *, timed: bool | None = None) -> Record:
     """Run a method on a task and split with a seed, and return the record of how it went.
 
     A failure of the method is a status with its reason. Only what is not the method's fault (data that cannot be
-    had, a full disk) raises.
+    had, a full disk) raises. `timed` is as for `attempt`.
     """
-    return finish(attempt(cell, settings), settings)
+    return finish(attempt(cell, settings, timed=timed), settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +188,7 @@ class Attempt:
         passes: gradient passes as a share of a retrain's.
         training_passes: likewise, of a training of the original that the method does in its own way.
         seconds, retrain_seconds, peak_bytes: as in a record.
+        after: seconds of a retrain, by the piece that was timed after the call.
     """
 
     cell: Cell
@@ -198,6 +201,7 @@ class Attempt:
     retrain_seconds: float | None = None
     peak_bytes: int | None = None
     training_passes: float | None = None
+    after: float | None = None
 
     def failed(self, error: Exception) -> "Attempt":
         """Return the attempt with the error's status, or raise the error if it is not the method's."""
@@ -205,16 +209,26 @@ class Attempt:
             raise error
         log.debug("cell %s failed", self.cell.key, exc_info=error)
         status, reason = _status_of(error)
-        nothing = dict.fromkeys(("state", *MEASURED, "training_passes"))
+        nothing = dict.fromkeys(("state", *MEASURED, "training_passes", "after"))
         return replace(self, status=status, reason=reason, **nothing)  # type: ignore[arg-type]
 
 
-def attempt(cell: Cell, settings: Settings) -> Attempt:
-    """Call the method of a cell, under the clock if the run is timed."""
+def attempt(
+    cell: Cell, settings: Settings, *, timed: bool | None = None, before: float | None = None
+) -> Attempt:
+    """Call the method of a cell, under the clock if it is timed.
+
+    Args:
+        cell: what to run.
+        settings: where and how.
+        timed: whether it is; what the settings say if None.
+        before: seconds of a retrain of the same split, as timed a moment ago; timed here if it is None.
+    """
     setting, blank = setting_of(cell, settings), Attempt(cell=cell, identity=identity(cell, settings))
     try:
         with isolated(_seed(cell), setting.models.task.device):
-            return _unlearn(blank, setting, settings)
+            clocked = settings.timed if timed is None else timed
+            return _unlearn(blank, setting, settings, clocked=clocked, before=before)
     except Exception as error:
         return blank.failed(error)
 
@@ -302,7 +316,9 @@ def _fresh(build: Any, shape: Any, recipe: Any, device: torch.device, seed: int)
     return training.new_network(build, shape, recipe, seed, device)
 
 
-def _unlearn(blank: Attempt, setting: Setting, settings: Settings) -> Attempt:
+def _unlearn(
+    blank: Attempt, setting: Setting, settings: Settings, *, clocked: bool, before: float | None
+) -> Attempt:
     cell, models, split = blank.cell, setting.models, setting.split
     card, task = registry.discover("method", settings.methods).get(cell.entry), models.task
     method = partial(registry.load(card), **cell.configuration)
@@ -310,12 +326,11 @@ def _unlearn(blank: Attempt, setting: Setting, settings: Settings) -> Attempt:
     retrain_passes = trainers.passes_of(
         task.recipe, len(task.train) - len(split.unseen), len(split.validation)
     )
-    pieces = []
-    if settings.timed:
+    if clocked:
         warm = make_request(cell, models, split, Meter(forwards=WARM_UP_CALLS), card)
         with isolated(_seed(cell), task.device), suppress(WarmedUp):
             method(warm, *granted)
-        pieces.append(time_retrain(models, split))
+        before = time_retrain(models, split) if before is None else before
     meter = Meter(limit=cell.protocol.share * retrain_passes * (1 + 1e-9), seconds=cell.protocol.time_limit)
     request = make_request(cell, models, split, meter, card)
     try:
@@ -330,10 +345,10 @@ def _unlearn(blank: Attempt, setting: Setting, settings: Settings) -> Attempt:
     if request.exact:
         done = replace(done, training_passes=meter.prepared_passes / retrain_passes)
         seconds -= meter.prepared_seconds
-    if settings.timed:
-        pieces.append(time_retrain(models, split))
-        mean = float(np.mean(pieces))
-        done = replace(done, seconds=seconds, retrain_seconds=mean, peak_bytes=memory.bytes)
+    if clocked and before is not None:
+        after = time_retrain(models, split)
+        mean = float(np.mean([before, after]))
+        done = replace(done, seconds=seconds, retrain_seconds=mean, peak_bytes=memory.bytes, after=after)
     try:
         state = _accepted(unlearned, task).state_dict()
     except Exception as error:

@@ -4,9 +4,11 @@ The output is a pure function of the records and of the installed libraries: sor
 identifiers, so that a rebuild of the same records changes no byte.
 """
 
+import gc
 import io
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,7 +39,7 @@ from regunlearn.leaderboard import (
     tuned,
 )
 from regunlearn.leaderboard.figures import FIGURES
-from regunlearn.leaderboard.panels import MOST
+from regunlearn.leaderboard.panels import MOST, PANELS
 from regunlearn.leaderboard.stress_board import Stress
 from regunlearn.leaderboard.stress_figure import stress_figure
 from regunlearn.leaderboard.style import styled
@@ -79,6 +81,19 @@ over all blocks; cells that did not end well are in no mean but the score's.
 """
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Stop looking for reference cycles: among the numbers of a large board that takes as long as all else."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_uncollected()
 def build(
     results: Path,
     out: Path,
@@ -86,6 +101,7 @@ def build(
     *,
     catalogue: Catalogue | None = None,
     beside: Path | None = None,
+    show: Callable[[str], None] | None = None,
 ) -> list[Path]:
     """Write the leaderboard of a results folder and return the files, sorted.
 
@@ -96,6 +112,7 @@ def build(
         readme: a file whose text between the two markers becomes the compact main table.
         catalogue: method cards; those of the package by default.
         beside: another results folder, whose methods are shown too in the cells that `results` has.
+        show: given what `summary` returns, at the end.
 
     Raises:
         BenchmarkError: there are no records, they cannot be read or compared, or `readme` lacks the markers.
@@ -122,6 +139,8 @@ def build(
                 write_bytes(path, drawn[name, suffix])
             else:
                 path.unlink(missing_ok=True)
+    if show is not None:
+        show(_summary(content))
     return sorted([*written, *(out / "figures" / f"{name}.{suffix}" for name, suffix in drawn)])
 
 
@@ -149,13 +168,16 @@ def summary(results: Path, *, catalogue: Catalogue | None = None, beside: Path |
     Raises:
         BenchmarkError: there are no records, or they cannot be read or compared.
     """
+    return _summary(_content(results, catalogue, beside))
+
+
+def _summary(content: "_Content") -> str:
     from rich.console import Console
     from rich.table import Table as Grid
     from rich.text import Text
 
     from regunlearn.leaderboard.text import clean
 
-    content = _content(results, catalogue, beside)
     table = content.terminal
     shown = Grid(box=None, pad_edge=False)
     for at, heading in enumerate(table.header):
@@ -302,7 +324,7 @@ def _settle(figure: Figure) -> None:
     The last bits of the layout depend on what the process has drawn before; without rounding they reach the files.
     """
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    figure.set_layout_engine(None)
     for axes in figure.axes:
         left, bottom, width, height = (round(edge, 6) for edge in axes.get_position(original=True).bounds)
         axes.set_position((left, bottom, width, height))
@@ -348,6 +370,8 @@ def _page(numbers: tables.Numbers, broken: Mapping[str, table_files.Titled], dra
     ]
     if len(numbers.order["ranked"]) > MOST:
         parts.append(f"Figures show the {MOST} best of the {len(numbers.order['ranked'])} ranked methods.")
+    if len(board.blocks) > PANELS:
+        parts.append(f"Figures show {PANELS} of the {len(board.blocks)} blocks, the first ones by name.")
     for name, own in broken.items():
         if name != "paper":  # which stands with each block
             parts.append(

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from regunlearn.benchmark.records import Key
-from regunlearn.leaderboard.panels import COLUMNS, handle, legend, log, plain, sheet, shown
+from regunlearn.leaderboard.panels import COLUMNS, PANELS, handle, legend, log, plain, sheet, shown
 from regunlearn.leaderboard.pareto import pareto
 from regunlearn.leaderboard.style import FAINT, INK, SHADE, WIDTH, looks
 from regunlearn.leaderboard.tables import Numbers, at
@@ -31,9 +31,11 @@ def _by_block(
     """Return the curves of these methods by block, then method: one entry a seed."""
     result: dict[tuple[str, str], dict[str, list[Columns]]] = {}
     wanted = set(methods)
-    for key, columns in sorted(numbers.board.curves.get(curve, {}).items()):
-        key = Key(*key)
-        if key.method in wanted and len(columns.get("edges", ())) > 1:
+    own = {
+        Key(*key): columns for key, columns in numbers.board.curves.get(curve, {}).items() if key[2] in wanted
+    }
+    for key, columns in sorted(own.items()):
+        if len(columns.get("edges", ())) > 1:
             result.setdefault((key.task, key.split), {}).setdefault(key.method, []).append(columns)
     return result
 
@@ -76,9 +78,10 @@ def error_by_target(numbers: Numbers) -> Figure | None:
     if not panels:
         return None
     look = looks(numbers.board.methods)
-    figure, axes = sheet(len(panels), 2.5)
+    first = sorted(panels.items())[:PANELS]
+    figure, axes = sheet(len(first), 2.5)
     drawn: set[str] = set()
-    for panel, (block, own) in zip(axes, sorted(panels.items()), strict=True):
+    for panel, (block, own) in zip(axes, first, strict=True):
         tops = []
         for name in names:
             curves = [columns for columns in own.get(name, ()) if _shape_fits(columns, "mae")]
@@ -130,13 +133,13 @@ def relative_difference(numbers: Numbers) -> Figure | None:
     retrain.
     """
     names = shown(numbers, ("ranked", "incomplete", "reference"))
-    panels = _by_block(numbers, "relative_difference", names)
-    if not panels:
+    first = sorted(_by_block(numbers, "relative_difference", names).items())[:PANELS]
+    if not first:
         return None
     look = looks(numbers.board.methods)
-    figure, axes = sheet(len(panels), 1.9)
+    figure, axes = sheet(len(first), 1.9)
     drawn: set[str] = set()
-    for index, (panel, (block, own)) in enumerate(zip(axes, sorted(panels.items()), strict=True)):
+    for index, (panel, (block, own)) in enumerate(zip(axes, first, strict=True)):
         ends, peaks = [], []
         for name in names:
             curves = [columns for columns in own.get(name, ()) if _shape_fits(columns, "counts")]

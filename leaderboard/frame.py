@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from regunlearn.benchmark.errors import BenchmarkError
@@ -56,7 +57,8 @@ class Board:
     @cached_property
     def blocks(self) -> list[tuple[str, str]]:
         """Pairs of task and split, sorted."""
-        return sorted(set(zip(self.cells["task"], self.cells["split"], strict=True)))
+        own = self.cells[BLOCK].drop_duplicates()
+        return sorted(zip(own["task"], own["split"], strict=True))
 
 
 def load(results: Path, catalogue: Catalogue | None = None, units: Mapping[str, str] | None = None) -> Board:
@@ -103,7 +105,7 @@ def board(
 
 def _text(text: str) -> str:
     """Return text that UTF-8 can hold: JSON may bring halves of characters."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _cells(records: Sequence[Record]) -> pd.DataFrame:
@@ -115,9 +117,7 @@ def _cells(records: Sequence[Record]) -> pd.DataFrame:
             "machine": [_text(record.machine) for record in records],
             "method_hash": [_text(record.method_hash) for record in records],
             **{
-                cost: pd.array([getattr(record, cost) for record in records], dtype="Float64").to_numpy(
-                    dtype=float, na_value=float("nan")
-                )
+                cost: np.array([getattr(record, cost) for record in records], dtype=float)  # None is NaN
                 for cost in COSTS[:-1]
             },
         }
@@ -127,20 +127,23 @@ def _cells(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def _values(records: Sequence[Record]) -> pd.DataFrame:
-    frame = pd.DataFrame([dict(record.metrics) for record in records], index=range(len(records)), dtype=float)
-    taken = sorted({*COSTS, "score", "speed_up"} & set(frame.columns))
+    names = sorted(set[str]().union(*(record.metrics for record in records)))
+    taken = sorted({*COSTS, "score", "speed_up"}.intersection(names))
     if taken:
         raise BenchmarkError(
             f"a metric is called {', '.join(taken)}, which the tables use already. Rename it."
         )
-    return frame[sorted(frame.columns)]
+    flat = [value for record in records for value in map(record.metrics.get, names)]
+    values = np.array(flat, dtype=float)  # None is NaN
+    return pd.DataFrame(values.reshape(len(records), len(names)), columns=names)
 
 
 def _curves(records: Sequence[Record]) -> dict[str, dict[Key, Mapping[str, Sequence[float]]]]:
     curves: dict[str, dict[Key, Mapping[str, Sequence[float]]]] = {}
     for record in records:
+        key = record.key
         for name, columns in record.curves.items():
-            curves.setdefault(name, {})[record.key] = columns
+            curves.setdefault(name, {})[key] = columns
     return curves
 
 

@@ -17,6 +17,9 @@ MOST = 12
 
 COLUMNS = 3
 
+PANELS = 9
+"""Tasks and splits that a figure of panels shows, the first ones by name: three rows fit on a screen."""
+
 
 def shown(numbers: Numbers, groups: Sequence[str]) -> list[str]:
     """Return the methods of these groups of rows, best first, at most `MOST` of the ranked ones."""

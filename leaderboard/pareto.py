@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
-from regunlearn.leaderboard.panels import COLUMNS, handle, legend, log, shown, times
+from regunlearn.leaderboard.panels import COLUMNS, PANELS, handle, legend, log, shown, times
 from regunlearn.leaderboard.scores import pareto_front
 from regunlearn.leaderboard.style import INK, WIDTH, Look, looks
 from regunlearn.leaderboard.tables import Numbers, at
@@ -42,7 +42,7 @@ def pareto(numbers: Numbers) -> Figure | None:
     means: dict[Any, float] = (
         numbers.long[numbers.long["metric"] == cost].set_index(["task", "split", "method"])["mean"].to_dict()
     )
-    blocks = [block for block in board.blocks if scores.gates["scored"].to_dict()[block]]
+    blocks = [block for block in board.blocks if scores.gates["scored"].to_dict()[block]][:PANELS]
 
     rows = math.ceil(len(blocks) / COLUMNS) if len(blocks) > 1 else 0
     figure = Figure(figsize=(WIDTH, 3.9 + 1.75 * rows + 0.8), layout="constrained")

@@ -5,7 +5,7 @@ the other side) to 1, as seen from outside and from inside. Utility and cost are
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -223,18 +223,27 @@ def _score_blocks(board: Board, cells: pd.DataFrame, gates: pd.DataFrame) -> pd.
     result = result.reindex(result.index.union(holes.index)).sort_index()
     lacking = holes.reindex(result.index, fill_value=0)
     result.loc[lacking > 0, ["mean", "half"]] = np.nan
-    result["reason"] = ""
     sizes = groups.size().reindex(result.index, fill_value=0) + lacking
-    bad = keyed[keyed["reason"] != ""].groupby([*BLOCK, "method"])["reason"].agg(list)
-    for key in result.index[(lacking > 0) | result.index.isin(bad.index)]:
-        parts = [f"missing {lacking[key]} of {sizes[key]} cells"] if lacking[key] else []
-        for reason in dict.fromkeys(bad.get(key, [])):
-            times = bad[key].count(reason)
-            parts.append(reason if times == sizes[key] else f"{reason} ({times} of {sizes[key]} cells)")
-        result.loc[key, "reason"] = "; ".join(parts)
+    bad: dict[tuple[str, str, str], Counter[str]] = {}
+    wrong = keyed[keyed["reason"] != ""]
+    for *key, reason in zip(*(wrong[name].tolist() for name in (*BLOCK, "method", "reason")), strict=True):
+        bad.setdefault(tuple(key), Counter())[reason] += 1
+    result["reason"] = [
+        _reason(bad.get(key, {}), lacks, size)
+        for key, lacks, size in zip(result.index, lacking, sizes, strict=True)
+    ]
     result = result.rename(columns={"mean": "score", "count": "n"})
     result["n"] = result["n"].fillna(0).astype(int)
     return result[["score", "half", "n", "reason"]]
+
+
+def _reason(bad: Mapping[str, int], lacking: int, size: int) -> str:
+    """Return what is wrong with so many of the cells of a method in a block, "" for nothing."""
+    parts = [f"missing {lacking} of {size} cells"] if lacking else []
+    parts += [
+        reason if times == size else f"{reason} ({times} of {size} cells)" for reason, times in bad.items()
+    ]
+    return "; ".join(parts)
 
 
 def _score_methods(
@@ -258,27 +267,32 @@ def _score_methods(
         if honest.any():
             own = result.loc[complete[honest], "score"].to_numpy()
             result.loc[complete[honest], "rank"] = ranks(own, drawn[:, honest])
-    result["status"] = [_status(board, cells, name) for name in result.index]
+    own = dict(list(board.cells.assign(scored=cells["reason"]).groupby("method")))
+    lacking = board.methods["missing"].astype(int).to_dict()
+    result["status"] = [_status(board, own[name], lacking[name]) for name in result.index]
     return result
 
 
-def _status(board: Board, cells: pd.DataFrame, method: str) -> str:
-    """Return "ok", or what went wrong and how often, without the free text of the reasons."""
-    own = board.cells["method"] == method
+def _status(board: Board, own: pd.DataFrame, lacking: int) -> str:
+    """Return "ok", or what went wrong and how often, without the free text of the reasons.
+
+    Args:
+        board: for the size of its grid.
+        own: the method's cells, with the reasons of their scores in the column "scored".
+        lacking: how many cells of the grid the method lacks.
+    """
     parts = []
-    lacking = int((board.missing["method"] == method).sum())
     if lacking:
         parts.append(f"missing {lacking} of {board.grid} cells")
-    status = board.cells.loc[own, "status"]
-    counts = Counter(str(name) for name in status if name != "ok")
+    counts = Counter(str(name) for name in own["status"] if name != "ok")
     parts += [f"{name} in {count} of {board.grid} cells" for name, count in sorted(counts.items())]
-    useless = board.cells.loc[own & (cells["reason"] == "utility"), BLOCK].drop_duplicates()
+    useless = own.loc[own["scored"] == "utility", BLOCK].drop_duplicates()
     if len(useless):
         parts.append(f"utility gate failed in {len(useless)} of {len(board.blocks)} blocks")
-    unmeasured = int((own & (cells["reason"] == "RNC not defined")).sum())
+    unmeasured = int((own["scored"] == "RNC not defined").sum())
     if unmeasured:
         parts.append(f"RNC not defined in {unmeasured} of {board.grid} cells")
-    versions = board.cells.loc[own, "method_hash"].nunique()
+    versions = own["method_hash"].nunique()
     if versions > 1:
         parts.append(f"records of {versions} versions of the method's file")
     return "; ".join(parts) or "ok"

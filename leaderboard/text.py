@@ -40,6 +40,9 @@ def number(value: float, digits: int = 3) -> str:
         return NOTHING
     if value == 0:
         return "0"
+    short = f"{value:#.{digits}g}"
+    if "e" not in short:
+        return short.removesuffix(".").replace("-", "−")
     mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")
     exponent = int(power)
     if -4 <= exponent < 6:
@@ -65,11 +68,14 @@ def clean(text: str, longest: int = LONGEST) -> str:
 
 _ENTITIES = {ord(character): f"&#{ord(character)};" for character in "\\`*{}[]<>&#|~$@^"}
 _EDGE_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_FIGURES = re.compile(r"[0-9e.−–±]+(?: [0-9e.−–±]+)*")
 _LINK = re.compile(r"\b(www)\.|:(?=\S)", re.IGNORECASE)
 
 
 def escape_markdown(text: str) -> str:
     """Return text that GitHub-flavoured Markdown and HTML show as it is: no mark-up, link, mention or cell border."""
+    if len(text) <= LONGEST and _FIGURES.fullmatch(text):
+        return text  # most of what stands in a table
     plain = _EDGE_UNDERSCORE.sub("&#95;", clean(text).translate(_ENTITIES))
     return _LINK.sub(lambda match: f"{match[1]}&#46;" if match[1] else "&#58;", plain)
 

@@ -129,7 +129,10 @@ def run(tmp_path: Path, models: Path) -> Run:
         rules, methods = rules or protocol(), methods or tmp_path / "methods"
         names = options.pop("names", None) or [path.stem for path in sorted(methods.glob("[a-z]*.py"))]
         settings = Settings(
-            cache=options.pop("cache", models), methods=methods, timed=options.pop("timed", False)
+            cache=options.pop("cache", models),
+            methods=methods,
+            timed=options.pop("timed", False),
+            timed_seeds=options.pop("timed_seeds", None),
         )
         return engine.run(rules.cells(names), settings, tmp_path / out, **options)
 
@@ -422,6 +425,28 @@ def test_a_timed_run_fills_the_costs_and_changes_no_score(run: Run, tmp_path: Pa
     assert original.seconds < 0.1 * retrain.seconds
     assert run(methods=methods, names=["original", "retrain"], timed=True).kept == 2
     assert run(methods=methods, names=["original", "retrain"]).kept == 2
+
+
+def test_of_some_seeds_the_others_are_not_timed_and_score_the_same(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "methods", ["good", "raises"], retrains="return request.new_model()")
+    rules = protocol(seeds=[0, 1])
+    pieces: list[str] = []
+    measure = runner.time_retrain
+    monkeypatch.setattr(runner, "time_retrain", lambda *parts: pieces.append("") or measure(*parts))
+    plain = run(rules)
+    assert not pieces
+    timed = run(rules, timed=True, timed_seeds=1, out="timed")
+    assert len(pieces) == 4, "before and after a call; none again before the next, but after one that failed"
+    assert keys(timed.done) == keys(plain.done)
+    costs = {record.key: record.seconds for record in timed.done if record.status == "ok"}
+    assert {key.seed for key, seconds in costs.items() if seconds is not None} == {0}
+    assert {key.seed for key, seconds in costs.items() if seconds is None} == {1}
+    found = {record.key: (record.status, record.metrics) for record in timed.done}
+    assert found == {record.key: (record.status, record.metrics) for record in plain.done}
+    assert run(rules, timed=True, timed_seeds=1, out="timed").kept == len(plain.done)
+    assert {record.key.seed for record in run(rules, timed=True, out="timed").done} == {1}
 
 
 def test_a_timed_failure_has_no_costs(run: Run, tmp_path: Path) -> None:

@@ -314,6 +314,27 @@ def test_svm_attack_is_seeded() -> None:
     assert rates[0] != rates[2]
 
 
+def test_svm_attack_is_fitted_once_for_its_three_metrics_and_for_each_seed_and_target(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+    rate = metrics.svm_attack_rate
+    monkeypatch.setattr(metrics, "svm_attack_rate", lambda m, e: asked.append(e.seed) or rate(m, e))
+    attacker, evidence = attacked(ORIGINAL)
+    names = ("svm_attack", "svm_attack_gap", "svm_attack_accuracy")
+
+    def values(shown: Evidence) -> list[float | None]:
+        return [metrics.METRICS[name].function(replace(shown, unlearned=attacker)) for name in names]
+
+    first = values(evidence)
+    assert len(asked) == 2  # of the unlearned model and of the retrained one
+    assert values(replace(evidence, targets=dict(evidence.targets))) == first
+    assert len(asked) == 2
+    assert values(replace(evidence, seed=7)) != first
+    assert values(replace(evidence, targets={name: 2 * v for name, v in evidence.targets.items()})) != first
+    assert len(asked) == 6
+
+
 def test_svm_attack_never_fits_on_forget_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     import sklearn.svm
 

@@ -94,6 +94,11 @@ def test_a_folder_comes_back(some: list[Record], tmp_path_factory: pytest.TempPa
     assert {key: Store(folder).get(key) for key in expected} == expected
 
 
+def test_a_sum_beyond_the_range_of_float_is_no_reason() -> None:
+    one = record(curves={"error": {"edges": [1.7e308, 1.7e308], "mae": []}})
+    assert parse(one.to_line(), "here:1") == one
+
+
 def test_numbers_keep_seven_digits_and_integers_all() -> None:
     one = record(metrics={"mae": 1 / 3}, peak_bytes=123_456_789_012, hyperparameters={"steps": 123_456_789})
     again = parse(one.to_line(), "here:1")
@@ -171,6 +176,16 @@ BROKEN: dict[str, tuple[str, str]] = {
     "too large whole number": (line().replace("-0.25", "1" * 400), "metric rnc"),
     "too many digits": (line().replace("-0.25", "1" * 5000), ""),
     "NaN in a curve": (line(curves={"a": {"b": [0.0, math.nan]}}), "curve a.b is nan"),
+    "boolean in a curve": (line(curves={"a": {"b": [0.0, True]}}), "curve a.b is True"),
+    "text in a curve": (line(curves={"a": {"b": [0.0, "1"]}}), "curve a.b is '1'"),
+    "infinities that cancel": (
+        line().replace("[0.0, 1.0]", "[Infinity, -Infinity]"),
+        "curve error.edges is inf",
+    ),
+    "large whole numbers that cancel": (
+        line().replace("[0.0, 1.0]", f"[{'1' * 400}, -{'1' * 400}]"),
+        "curve error.edges is 111",
+    ),
     "NaN in a hyperparameter": (line(hyperparameters={"rate": math.nan}), "rate"),
     "NaN cost": (line(passes=math.nan), "passes is nan"),
     "negative cost": (line(seconds=-1), "seconds is -1"),

@@ -1,5 +1,6 @@
 """Figures have their panels, lines and labels; data with gaps neither breaks nor fools them."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from regunlearn.leaderboard import scores, style
 from regunlearn.leaderboard.figures import FIGURES, cost, error_by_target, relative_difference, step_mean
 from regunlearn.leaderboard.frame import board
+from regunlearn.leaderboard.panels import PANELS
 from regunlearn.leaderboard.pareto import pareto
 from regunlearn.leaderboard.tables import Numbers
 
@@ -58,6 +60,25 @@ def test_pareto_says_so_where_a_method_was_not_timed(made: SimpleNamespace) -> N
     figure = pareto(numbers_of(made, made.grid(tasks=("california-mlp",), timed=False)))
     assert figure is not None
     assert "gradient passes" in figure.axes[0].get_xlabel()
+
+
+def test_figures_of_a_wide_board_show_the_first_panels(made: SimpleNamespace) -> None:
+    tasks = [f"task{at:02d}" for at in range(PANELS + 2)]
+    records = [
+        replace(one, task=task)
+        for one in made.grid(("retrain", "fine_tune"), ("california-mlp",), ("band",))
+        for task in tasks
+    ]
+    wide = numbers_of(made, records)
+    with style.styled():
+        figures = [pareto(wide), error_by_target(wide), relative_difference(wide)]
+    titles = [
+        [axes.get_title(loc="left").replace("\n", ", ") for axes in figure.axes]
+        for figure in figures
+        if figure
+    ]
+    first = [f"{task}, band" for task in tasks[:PANELS]]
+    assert titles == [["All tasks and splits", *first], first, first]
 
 
 def test_error_by_target_takes_band_splits_only_and_leaves_out_empty_bins(full: Numbers) -> None:
