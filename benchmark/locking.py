@@ -1,4 +1,4 @@
-"""One process at a time at one thing: a record file, a model in training. A lock ends with the process that holds it."""
+"""One process at a time at one thing: a record file, a model in training. A lock ends with its process."""
 
 import errno
 import logging

@@ -19,15 +19,13 @@ from tests.endurance.harness import (
     Tally,
     compare,
     ended,
+    has_group,
     kill,
     lines_of,
     require,
     wait_for,
     workers_of,
 )
-
-GIVEN_UP = (0, 143, 130, -signal.SIGTERM, -signal.SIGINT)
-"""Exit codes of a run that was asked to end: done, ended, or not yet far enough to take the signal."""
 
 
 def stopped(
@@ -41,15 +39,15 @@ def stopped(
     between: Callable[[Field], None] = lambda place: None,
     **options: dict[str, str],
 ) -> Tally:
-    """Stop `times` runs at drawn moments, each going on from the one before; a finished one is compared, and a new begun."""
+    """Stop `times` runs at drawn moments, each going on from the one before; one that ends by itself is compared."""
     number, place, kept = 0, Field(home / "0", calm.field.arguments, **options), {}  # type: ignore[arg-type]
     while tally.faults < times:
-        with ended(place.start("--jobs", str(jobs))) as process:
-            try:
-                process.wait(timeout=calm.moment(draw, min(1.0, 4 / times + 0.2)))
-            except subprocess.TimeoutExpired:
-                stop(process)
-                tally.faults += 1
+        process = place.start("--jobs", str(jobs))
+        try:
+            process.wait(timeout=calm.moment(draw, min(1.0, 4 / times + 0.2)))
+        except subprocess.TimeoutExpired:
+            stop(process)
+            tally.faults += 1
         kept = compare(tally, kept, place.out, whole=False)
         between(place)
         if process.returncode == 0:
@@ -74,16 +72,23 @@ def sigkill_jobs(calm: Calm, home: Path, draw: random.Random) -> Tally:
 
 def sigkill_alone(calm: Calm, home: Path, draw: random.Random) -> Tally:
     """The run is killed, its workers are not: they end by themselves while the next run is at work."""
+    tally, left = Tally("SIGKILL, its workers left alone"), list[subprocess.Popen[bytes]]()
 
     def stop(process: subprocess.Popen[bytes]) -> None:
-        left = workers_of(process)
         process.kill()
         process.wait()
-        time.sleep(draw.uniform(0, 1))
-        for pid in left:  # what `ended` kills is nobody's child any more
-            os.kill(pid, 0) if Path(f"/proc/{pid}").exists() else None
+        left.append(process)
 
-    return stopped(calm, home, Tally("SIGKILL, its workers left alone"), 6, draw, stop, 2)
+    try:
+        stopped(calm, home, tally, 6, draw, stop, 2)
+        end = time.monotonic() + PATIENCE
+        while any(map(has_group, left)) and time.monotonic() < end:
+            time.sleep(0.1)
+        require(tally, not any(map(has_group, left)), "workers of a killed run live on")
+    finally:
+        for process in left:
+            kill(process)
+    return tally
 
 
 def asked(number: signal.Signals, tally: Tally, *, group: bool) -> Callable[[subprocess.Popen[bytes]], None]:
@@ -206,7 +211,7 @@ def dead_worker(calm: Calm, home: Path, draw: random.Random) -> Tally:
         place = Field(home / str(number), calm.field.arguments)
         with ended(place.start("--jobs", "2")) as process:
             for _ in range(2):
-                if not wait_for(lambda: bool(workers_of(process)), process):  # noqa: B023 - called at once
+                if not wait_for(lambda: bool(workers_of(process)), process):
                     break
                 time.sleep(draw.uniform(0, 0.3 * (calm.seconds - calm.ready)))
                 workers = workers_of(process)

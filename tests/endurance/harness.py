@@ -144,6 +144,16 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+def has_group(process: subprocess.Popen[bytes]) -> bool:
+    """Return whether something that an ended process started is still at work."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, group = path.read_text().rpartition(")")[2].split()[:3]
+            if group == str(process.pid) and state != "Z":
+                return True
+    return False
+
+
 def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
     """Return the worker processes of a run, without the one that tracks what they share."""
     found = []
