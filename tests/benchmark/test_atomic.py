@@ -65,16 +65,18 @@ def test_what_a_killed_process_left_is_swept_away(tmp_path: Path) -> None:
     assert (tmp_path / "a.txt").read_text() == "old"
 
 
+def fail(path: Path, error: OSError) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text("ne")
+        raise error
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO])
 def test_a_failed_write_is_explained_and_leaves_the_old_file(number: int, tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     write_text(path, "old")
-    with (
-        pytest.raises(BenchmarkError, match="run the same command again") as caught,
-        replacing(path) as temporary,
-    ):
-        temporary.write_text("ne")
-        raise OSError(number, os.strerror(number))
+    with pytest.raises(BenchmarkError, match="run the same command again") as caught:
+        fail(path, OSError(number, os.strerror(number)))
     assert os.strerror(number) in str(caught.value)
     assert names(tmp_path) == ["a.txt"]
     assert path.read_text() == "old"

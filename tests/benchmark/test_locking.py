@@ -135,6 +135,7 @@ def test_two_stores_keep_each_other_s_records(tmp_path: Path) -> None:
 
 ADDS = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from regunlearn.benchmark.records import Store, parse
 store, one = Store(Path(sys.argv[1])), parse(sys.argv[2], "given")

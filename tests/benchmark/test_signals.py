@@ -3,7 +3,7 @@
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -114,7 +114,9 @@ def test_what_is_ignored_stays_ignored() -> None:
         signal.signal(signal.SIGINT, before)
 
 
-def test_the_handlers_are_put_back(handler: Callable[..., None] = lambda *_: None) -> None:
+def test_the_handlers_are_put_back() -> None:
+    def handler(number: int, frame: object) -> None: ...
+
     before = signal.signal(signal.SIGTERM, handler)
     try:
         with signals.listening():
