@@ -954,11 +954,11 @@ def main() -> None:
     except BenchmarkError as error:
         print(f"regunlearn: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except SystemExit as end:
-        if end.code == 130:  # what typer makes of an interrupt
-            print(f"regunlearn: stopped. {signals.GOES_ON}", file=sys.stderr)
-            sys.exit(signals.exit_code())
-        raise
+    except (SystemExit, KeyboardInterrupt) as end:
+        if isinstance(end, SystemExit) and end.code != 130:  # 130: what typer makes of an interrupt
+            raise
+        print(f"regunlearn: stopped. {signals.GOES_ON}", file=sys.stderr)
+        sys.exit(signals.exit_code())
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def spread(
                 del waiting[place], under_way[place]
                 yield result
         except TerminatedWorkerError as error:
-            deaths.update(under_way)
+            deaths.update(list(under_way))
             log.warning(
                 "a worker process ended abruptly: %d under way are done again by new ones.", len(under_way)
             )

@@ -12,13 +12,13 @@ from tests.endurance.harness import Field, ended, kill, lines_of, wait_for
 
 from regunlearn.benchmark import signals
 
-LINGERS = "import time; time.sleep(1.5); return request.model"
-WORDS = ["--task", "ridge", "--split", "random", "--seeds", "0,1,2,3,4,5"]
+LINGERS = "import time; time.sleep(0.7); return request.model"
+WORDS = ["--task", "ridge", "--split", "random", "--seeds", ",".join(map(str, range(12)))]
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Field:
-    """A run of six cells of a second and a half."""
+    """A run of twelve cells of most of a second."""
     folder = tmp_path / "methods"
     folder.mkdir()
     (folder / "lingers.py").write_text(METHOD.format(name="lingers", body=LINGERS))
@@ -61,11 +61,11 @@ def test_a_run_ends_after_the_record_in_hand(
         assert process.wait(timeout=120) == 128 + number
     there = len(list(lines_of(place.out)))
     assert before < there or jobs == "2"
-    assert there < 6
+    assert there < 12
     assert f"stopped by {number.name} after the record in hand. {signals.GOES_ON}" in place.log
     assert "Traceback" not in place.log
     assert place.finish("--jobs", "2") == 0
-    assert [key[-1] for key, _ in lines_of(place.out)] == list(range(6))
+    assert [key[-1] for key, _ in lines_of(place.out)] == list(range(12))
 
 
 def test_a_second_signal_ends_it_at_once(place: Field) -> None:
