@@ -2,14 +2,17 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
 
 from regunlearn.benchmark import ensemble_runner, runner, seals
+from regunlearn.benchmark.assess import Assessment
 from regunlearn.benchmark.cache import Cache
 from regunlearn.benchmark.errors import BenchmarkError
 from regunlearn.benchmark.grid import Cell, Protocol
@@ -71,7 +74,13 @@ def test_a_view_that_is_damaged_before_it_is_scored_is_made_again(
     damage: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An ensemble is scored whole or not at all: a model must not be missing among its views."""
-    rules = Protocol(name="test", splits={"ridge": ["random"]}, ensembles={"ridge": [4, 4]})
+
+    def summed(references: object, views: Sequence[Any]) -> Assessment:
+        sums = [float(np.sum(values)) for view in views for values in vars(view).values()]
+        return Assessment({"sum": sum(sums)}, {})
+
+    monkeypatch.setattr(ensemble_runner, "_assess", summed)
+    rules = Protocol(name="test", splits={"ridge": ["random"]}, ensembles={"ridge": [8, 8]})
     (cell,) = rules.cells(["fine_tune"])
     settings = Settings(cache=tmp_path, device="cpu")
     runs = [ensemble_runner.unlearn(one, settings) for one in ensemble_runner.seeds_of(cell)]
@@ -80,7 +89,7 @@ def test_a_view_that_is_damaged_before_it_is_scored_is_made_again(
     damage(references.models.store.path(ensemble_runner._facts(runs[2].cell, references, settings)))
     again = ensemble_runner.record(cell, runs, [], settings)
     assert again.metrics == whole.metrics
-    assert again.metrics["models"] == 4
+    assert again.metrics["models"] == 8
 
     damage(references.models.store.path(ensemble_runner._facts(runs[2].cell, references, settings)))
 
