@@ -9,7 +9,7 @@ from typing import Any
 
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
-from joblib.externals.loky.process_executor import TerminatedWorkerError
+from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from regunlearn.benchmark import signals
 from regunlearn.benchmark.errors import BenchmarkError
@@ -57,7 +57,7 @@ def spread(
             for place, result in _results(calls, jobs):
                 del waiting[place], under_way[place]
                 yield result
-        except TerminatedWorkerError as error:
+        except BrokenProcessPool as error:  # killed, or interrupted before it could leave that to the run
             deaths.update(list(under_way))
             log.warning(
                 "a worker process ended abruptly: %d under way are done again by new ones.", len(under_way)
@@ -103,7 +103,7 @@ def _work(place: int, function: Function, item: Any, settings: Any) -> tuple[int
     return place, function(item, settings)
 
 
-def _exit_codes(error: TerminatedWorkerError) -> str:
+def _exit_codes(error: BrokenProcessPool) -> str:
     """Return what loky says of how they ended, without its advice."""
     _, _, codes = str(error).partition("exit codes of the workers are ")
-    return codes.strip() or "exit code unknown"
+    return codes.strip() or " ".join(str(error).split())
