@@ -2,9 +2,12 @@
 
 import logging
 import os
+import threading
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 from joblib import Parallel, delayed
@@ -18,6 +21,9 @@ log = logging.getLogger("regunlearn")
 
 TRIES = 3
 """Workers that may die under one item. From the second on it is alone, so that no other item is blamed."""
+
+POLL = 0.5
+"""Seconds between two looks of a worker at whether its parent lives."""
 
 Function = Callable[[Any, Any], Any]
 
@@ -100,7 +106,22 @@ def _results(calls: Iterable[Any], jobs: int) -> Generator[tuple[int, Any], None
 
 def _work(place: int, function: Function, item: Any, settings: Any) -> tuple[int, Any]:
     signals.leave_to_parent()
+    _end_with_parent()
     return place, function(item, settings)
+
+
+@cache
+def _end_with_parent() -> None:
+    """From now on, end this process soon after its parent was killed: nobody would take its results."""
+    threading.Thread(
+        target=_wait_for_end_of, args=(os.getppid(),), name="end-with-parent", daemon=True
+    ).start()
+
+
+def _wait_for_end_of(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(POLL)
+    os._exit(1)  # files appear whole or not at all, so nothing has to be tidied
 
 
 def _exit_codes(error: BrokenProcessPool) -> str:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,7 @@ def die(item: int, settings: None) -> int:
 SPREADS = """
 import logging, sys
 from regunlearn.benchmark import workers
+from regunlearn.benchmark.errors import BenchmarkError
 from tests.benchmark.test_workers import die
 done = []
 lost = (lambda item, settings, reason: -item) if sys.argv[1] == "lost" else None
@@ -87,6 +89,42 @@ def spread(word: str) -> list[str]:
     )
     assert "Traceback" not in done.stderr, done.stderr
     return done.stdout.splitlines()
+
+
+WAITS = """
+from regunlearn.benchmark import workers
+from tests.benchmark.test_workers import wait
+for result in workers.spread(wait, range(8), None, 2):
+    print(result, flush=True)
+"""
+
+
+def wait(item: int, settings: None) -> int:
+    """Return the worker for the first items, and keep it busy for longer than any test with the others."""
+    if item > 1:
+        time.sleep(600)
+    return os.getpid()
+
+
+def is_alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
+def test_workers_end_with_a_killed_parent() -> None:
+    root = Path(__file__).resolve().parents[2]
+    with subprocess.Popen([sys.executable, "-c", WAITS], cwd=root, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        found = [int(run.stdout.readline()) for _ in range(2)]
+        assert all(map(is_alive, found))
+        run.kill()
+    end = time.monotonic() + 60
+    while any(map(is_alive, found)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(map(is_alive, found))
 
 
 def test_only_the_item_that_kills_is_given_up() -> None:
