@@ -80,8 +80,12 @@ def test_a_second_signal_ends_it_at_once(place: Field) -> None:
 
 @pytest.fixture
 def listening() -> Iterator[None]:
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # ignored where tests run in the background
     with signals.listening():
         yield
+    signal.signal(signal.SIGINT, before)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
