@@ -13,7 +13,7 @@ help:
 	@echo "make test     the test suite, no network needed after the install"
 	@echo "make check    lint, types and tests"
 	@echo "make bench    the engine against hand-written loops"
-	@echo "make drill    kill runs at random moments and compare the records"
+	@echo "make drill    a hundred faults at random moments; count records lost, doubled, wrong (build/drill.json)"
 	@echo "make publish  run into results/quick and rebuild all committed tables, figures and pages"
 
 install: $(READY)

@@ -1,7 +1,6 @@
 """Files that appear whole or not at all."""
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,15 +16,12 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         BenchmarkError: the disk is full, or the folder cannot be written to. The old file stays as it was.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BenchmarkError(
-            f"cannot make the folder {path.parent}: {error.strerror}. Choose another."
-        ) from error
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:12]}.tmp")
     try:
-        yield temporary
+        with temporary.open("wb") as mark:
+            _claim(mark.fileno())
+            yield temporary
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
         temporary.replace(path)
@@ -38,11 +34,39 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def sweep(folder: Path, older_than: float = 3600.0) -> None:
-    """Remove temporary files that a killed process left in the folder or below it, once they are an hour old."""
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises:
+        BenchmarkError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BenchmarkError(f"cannot make the folder {folder}: {error.strerror}. Choose another.") from error
+
+
+def _claim(handle: int) -> bool:
+    """Lock an open file until it is closed; return whether nobody else has it, False where there are no locks."""
+    if os.name != "posix":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def sweep(folder: Path) -> None:
+    """Remove temporary files that a killed process left in the folder or below it.
+
+    Who writes one holds a lock on it, which ends with the process: no clock is asked whether somebody still does.
+    """
     for path in folder.rglob(".*.tmp"):
-        with suppress(OSError):  # another process may have removed it
-            if time.time() - path.stat().st_mtime > older_than:
+        with suppress(OSError), path.open("rb") as handle:  # another process may have removed it
+            if _claim(handle.fileno()):
                 path.unlink()
 
 

@@ -3,16 +3,17 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
-from regunlearn.benchmark.atomic import replacing
+from regunlearn.benchmark import locking, seals
+from regunlearn.benchmark.atomic import write_bytes
 
 log = logging.getLogger("regunlearn")
 
@@ -47,8 +48,7 @@ class Cache:
             with safe_open(path, framework="pt") as entry:
                 metadata = entry.metadata() or {}
                 tensors = {name: entry.get_tensor(name) for name in entry.keys()}  # noqa: SIM118 - not a mapping
-            if metadata.get("sha256") != _digest(tensors):
-                raise ValueError("its content does not match its sha256")
+            seals.require(metadata, facts, tensors)
         except (SafetensorError, OSError, ValueError) as error:
             log.warning("cache entry %s is broken (%s): removed, it is made anew.", path, error)
             path.unlink(missing_ok=True)
@@ -62,19 +62,13 @@ class Cache:
             BenchmarkError: the disk is full or the folder cannot be written to; nothing is left behind.
         """
         content = {name: values.detach().cpu().contiguous() for name, values in tensors.items()}
-        metadata = {"facts": json.dumps(facts, sort_keys=True), "sha256": _digest(content)}
-        with replacing(self.path(facts)) as temporary:
-            try:
-                save_file(content, temporary, metadata=metadata)
-            except SafetensorError as error:  # hides the errno of a full disk
-                raise OSError(str(error)) from error
+        # Not `save_file`: it writes beside the path under a name of its own, which a killed process would leave there.
+        write_bytes(self.path(facts), save(content, seals.seal(facts, content)))
 
+    def making(self, wanted: Iterable[Facts]) -> AbstractContextManager[None]:
+        """Let nobody else make these entries in the block; whoever waited looks whether they are there by now.
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        values = tensors[name].contiguous()
-        digest.update(f"{name}|{values.dtype}|{tuple(values.shape)}|".encode())
-        if values.numel():  # an empty tensor may have a stride that no view can have
-            digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+        Raises:
+            BenchmarkError: the folder cannot be written to, or has no locks.
+        """
+        return locking.all_held(self.path(facts) for facts in wanted)

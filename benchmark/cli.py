@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from regunlearn.benchmark import registry
+from regunlearn.benchmark import registry, signals
 from regunlearn.benchmark.errors import BenchmarkError, UnknownName, UsageError
 
 app = typer.Typer(
@@ -949,17 +949,16 @@ def _report(problems: list[str]) -> None:
 def main() -> None:
     """Run the command; an expected failure is one message and an exit code, never a traceback."""
     try:
-        app()
+        with signals.listening():
+            app()
     except BenchmarkError as error:
         print(f"regunlearn: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except SystemExit as end:
-        if end.code == 130:  # what typer makes of an interrupt
-            print(
-                "regunlearn: stopped. Finished cells are kept; the same command goes on from there.",
-                file=sys.stderr,
-            )
-        raise
+    except (SystemExit, KeyboardInterrupt) as end:
+        if isinstance(end, SystemExit) and end.code != 130:  # 130: what typer makes of an interrupt
+            raise
+        print(f"regunlearn: stopped. {signals.GOES_ON}", file=sys.stderr)
+        sys.exit(signals.exit_code())
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
 import json
 import logging
 import math
-import os
-import warnings
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -12,16 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from joblib import Parallel, delayed
-from joblib.externals.loky import get_reusable_executor
-from joblib.externals.loky.process_executor import TerminatedWorkerError
-
-from regunlearn.benchmark import ensemble_runner, gates, grid, machine, runner, trainers
+from regunlearn.benchmark import ensemble_runner, gates, grid, machine, runner, signals, trainers, workers
 from regunlearn.benchmark.atomic import sweep, write_text
 from regunlearn.benchmark.ensemble_runner import Run
 from regunlearn.benchmark.ensembles import Role
 from regunlearn.benchmark.errors import BenchmarkError
 from regunlearn.benchmark.grid import Cell, Design
+from regunlearn.benchmark.locking import held
 from regunlearn.benchmark.records import Key, Record, Store
 from regunlearn.benchmark.references import NOTHING, ReferenceDivergedError, References
 from regunlearn.benchmark.runner import Settings
@@ -107,9 +102,10 @@ def run(
     for place in (folder, settings.cache):
         sweep(place)
     store = Store(folder)
-    grid.save(cells[0].protocol, folder)
-    _copy_gates(settings, folder)
-    _save_machine(folder)
+    with held(folder / "protocol.toml"):
+        grid.save(cells[0].protocol, folder)
+        _copy_gates(settings, folder)
+        _save_machine(folder)
     cells = _runnable(cells, settings, outcome, jobs, progress)
     todo = [cell for cell in cells if again or not _is_current(cell, settings, store)]
     outcome.kept = len(cells) - len(todo)
@@ -138,7 +134,7 @@ def _run_single(
     outcome.troubles += [f"task {task} left out. {diverged[task]}" for task in sorted(diverged)]
     cells = [cell for cell in cells if cell.task not in diverged]
     progress.start("running methods", len(cells))
-    run_all = _run_timed if settings.timed else partial(spread, runner.run_cell)
+    run_all = _run_timed if settings.timed else partial(spread, runner.run_cell, lost=runner.lost)
     with closing(run_all(cells, settings, jobs)) as records:
         for record in records:
             yield record
@@ -160,7 +156,9 @@ def _run_ensembles(
         ]
         runs: dict[Key, dict[int, Run]] = {replace(cell, seed=0).key: {} for cell in own}
         wanted = [one for cell in own for one in ensemble_runner.seeds_of(cell)]
-        with closing(spread(ensemble_runner.unlearn, wanted, settings, jobs)) as done:
+        with closing(
+            spread(ensemble_runner.unlearn, wanted, settings, jobs, lost=ensemble_runner.lost)
+        ) as done:
             for run in done:
                 runs[replace(run.cell, seed=0).key][run.cell.seed] = run
                 progress.step("running methods")
@@ -248,6 +246,10 @@ def _train_reference(reference: Reference, settings: Settings) -> dict[str, str]
         models.outputs(reference.seed, _without(reference, models))
     except ReferenceDivergedError as error:
         return {reference.task: str(error)}
+    except Exception as error:
+        if not runner.is_out_of_memory(error):
+            raise
+        return {reference.task: f"Training a reference model ran out of memory ({error}). Use fewer --jobs."}
     return {}
 
 
@@ -352,17 +354,22 @@ def _run_timed(cells: Sequence[Cell], settings: Settings, jobs: int) -> Generato
             tried = list(_attempts(clocked[start : start + TIMED_TOGETHER], settings))
             seconds = {one.cell.method: one.seconds or 0.0 for one in tried}
             longest_first = sorted(others, key=lambda cell: -seconds.get(cell.method, 0.0))
-            others = []
-            yield from spread(_complete, [*longest_first, *tried], settings, jobs)
+            others, stopped = [], signals.stopping()
+            work = tried if stopped else [*longest_first, *tried]  # what is tried is in hand
+            yield from spread(_complete, work, settings, jobs, lost=runner.lost, finish=stopped)
+            signals.check()
 
 
 def _attempts(cells: Sequence[Cell], settings: Settings) -> Generator[runner.Attempt, None, None]:
     """Yield timed attempts of one task and split; the retrain timed after one call is that before the next."""
     before = None
-    for cell in cells:
-        tried = runner.attempt(cell, settings, before=before)
-        before = tried.after
-        yield tried
+    with signals.finishing():
+        for cell in cells:
+            tried = runner.attempt(cell, settings, before=before)
+            before = tried.after
+            yield tried
+            if signals.stopping():
+                return
 
 
 def _complete(work: Cell | runner.Attempt, settings: Settings) -> Record:
@@ -376,29 +383,27 @@ def _is_timed(cell: Cell, settings: Settings) -> bool:
 
 
 def spread(
-    function: Callable[[Any, Settings], Any], items: Sequence[Any], settings: Settings, jobs: int
+    function: Callable[[Any, Settings], Any],
+    items: Sequence[Any],
+    settings: Settings,
+    jobs: int,
+    *,
+    lost: Callable[[Any, Settings, str], Any] | None = None,
+    finish: bool = False,
 ) -> Generator[Any, None, None]:
-    """Yield the function's results as they come, from this process or from several."""
-    if jobs == 1 or len(items) < 2:
+    """Yield the function's results as they come, from this process or from several.
+
+    After a signal nothing new is begun, unless all is to be finished. `lost` makes the result of an item whose worker
+    dies again and again.
+    """
+    with signals.finishing():
+        if jobs > 1 and len(items) > 1:
+            yield from workers.spread(function, items, settings, jobs, lost=lost, finish=finish)
+            return
         for item in items:
             yield function(item, settings)
-        return
-    os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))
-    pool = Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch="2*n_jobs", batch_size=1)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "[0-9]+ tasks which were still being processed", UserWarning)
-            yield from pool(delayed(function)(item, settings) for item in items)
-    except (
-        BaseException
-    ) as error:  # an interrupt and a closed generator too: nobody waits for what is under way
-        get_reusable_executor().shutdown(wait=False, kill_workers=True)
-        if isinstance(error, TerminatedWorkerError):
-            raise BenchmarkError(
-                "a worker process ended abruptly (killed, or out of memory). All records finished before that are "
-                "kept. Run the same command again; use fewer --jobs if memory is short."
-            ) from error
-        raise
+            if not finish:
+                signals.check()
 
 
 def _copy_gates(settings: Settings, folder: Path) -> None:

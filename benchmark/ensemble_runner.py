@@ -4,7 +4,7 @@ What an unlearning run leaves is its view, kept in the cache under everything th
 interrupted cell goes on where it was.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ import torch
 from regunlearn.benchmark import machine, runner
 from regunlearn.benchmark.assess import Assessment, assess
 from regunlearn.benchmark.ensembles import Ensembles
+from regunlearn.benchmark.errors import BenchmarkError
 from regunlearn.benchmark.grid import Cell
 from regunlearn.benchmark.isolation import isolated
 from regunlearn.benchmark.records import Record
@@ -70,6 +71,33 @@ def unlearn(cell: Cell, settings: Settings) -> Run:
     return Run(cell, "ok", None, tried.passes)
 
 
+def lost(cell: Cell, settings: Settings, reason: str) -> Run:
+    """Return how an unlearning run went whose worker process ended abruptly, again and again."""
+    return Run(cell, "error", reason, None)
+
+
+def _view(
+    cell: Cell, references: Ensembles | StressEnsembles, settings: Settings
+) -> Mapping[str, torch.Tensor]:
+    """Return the view that a run left; one that was damaged since is made again.
+
+    Raises:
+        BenchmarkError: it cannot be.
+    """
+    facts, store = _facts(cell, references, settings), references.models.store
+    stored = store.load(facts)
+    if stored is None:
+        run = unlearn(cell, settings)
+        stored = store.load(facts)
+        if stored is None:
+            raise BenchmarkError(
+                f"{cell.task} / {cell.split} / {cell.method}, seed {cell.seed}: the cache lost what the method left, "
+                f"and could not make it again ({run.status}: {run.reason}). Check the disk of {store.folder}, and run "
+                "the same command again."
+            )
+    return stored
+
+
 def _assess(references: Ensembles | StressEnsembles, views: Sequence[Any]) -> Assessment:
     if isinstance(references, StressEnsembles):
         return Assessment(assess_stress(references, references.stack(views)), {})
@@ -107,17 +135,16 @@ def record(cell: Cell, runs: Sequence[Run], timings: Sequence[Attempt], settings
             f"{len(failed)} of {len(runs)} models; seed {first.cell.seed}: {first.reason}",
         )
     else:
-        stored = [references.models.store.load(_facts(run.cell, references, settings)) for run in runs]
+        stored = [_view(run.cell, references, settings) for run in runs]
         views: list[Any] = [
             references.view_type(
                 **{k: v.numpy() for k, v in one.items() if k not in (PASSES, TRAINING_PASSES)}
             )
             for one in stored
-            if one is not None
         ]
         found = _assess(references, views)
         metrics, curves = {**found.metrics, "models": float(len(views))}, dict(found.curves)
-        trained = [float(one[TRAINING_PASSES]) for one in stored if one and TRAINING_PASSES in one]
+        trained = [float(one[TRAINING_PASSES]) for one in stored if TRAINING_PASSES in one]
         if trained:
             metrics[TRAINING_PASSES] = float(np.mean(trained))
     return Record(

@@ -5,6 +5,7 @@ A record says what was run (method, task, split, seed, each with the hash of wha
 Reading never executes anything; names are checked before they become a path.
 """
 
+import hashlib
 import json
 import math
 import re
@@ -323,11 +324,15 @@ def read_all(folder: Path) -> list[Record]:
 
 
 class Store:
-    """The records of one run folder. Each `add` leaves the method's file sorted and whole."""
+    """The records of one run folder. Each `add` leaves the method's file sorted and whole.
+
+    Several processes may add to one folder: a file that is not as this store left it is read again before the write.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "records"
         self._records: dict[str, dict[Key, Record]] = {}
+        self._left: dict[str, bytes] = {}
         for path in sorted(self.folder.glob("*.jsonl")):
             self._records[path.stem] = {record.key: record for record in read(path)}
 
@@ -337,7 +342,17 @@ class Store:
 
     def add(self, record: Record) -> None:
         """Store a record in the place of an earlier one with the same key."""
-        own = self._records.setdefault(record.method, {})
-        own[record.key] = record
-        lines = (own[key].to_line() for key in sorted(own))
-        write_text(self.folder / f"{record.method}.jsonl", "".join(f"{line}\n" for line in lines))
+        from regunlearn.benchmark.locking import held  # readers of records need no locks
+
+        own, path = self._records.setdefault(record.method, {}), self.folder / f"{record.method}.jsonl"
+        with held(path):
+            if path.is_file() and _digest(path.read_bytes()) != self._left.get(record.method):
+                own |= {other.key: other for other in read(path)}
+            own[record.key] = record
+            text = "".join(f"{own[key].to_line()}\n" for key in sorted(own))
+            write_text(path, text)
+            self._left[record.method] = _digest(text.encode())
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).digest()

@@ -83,8 +83,11 @@ class References:
         facts = self.facts("model", seed, without)
         state = self.store.load(facts)
         if state is None:
-            state = self._train(seed, without).state_dict()
-            self.store.save(facts, state)
+            with self.store.making([facts]):
+                state = self.store.load(facts)  # another run may have trained it meanwhile
+                if state is None:
+                    state = self._train(seed, without).state_dict()
+                    self.store.save(facts, state)
         return state
 
     def _train(
@@ -190,7 +193,14 @@ class References:
             for one in wanted:
                 self.state(*one)
             return
-        missing = [one for one in wanted if self.facts("model", *one) not in self.store]
+        with self.store.making(self.facts("model", *one) for one in self._untrained(wanted)):
+            self._train_together(self._untrained(wanted))
+
+    def _untrained(self, wanted: Sequence[tuple[int, Indices]]) -> list[tuple[int, Indices]]:
+        return [one for one in wanted if self.facts("model", *one) not in self.store]
+
+    def _train_together(self, missing: Sequence[tuple[int, Indices]]) -> None:
+        task = self.task
         rows = [np.setdiff1d(task.train, without) for _, without in missing]
         models = [task.new_network(seed_of("initialisation", task.name, seed)) for seed, _ in missing]
         trained = stacking.fit_each(
@@ -260,17 +270,21 @@ class References:
         facts = self.held_out_facts
         stored = self.store.load(facts)
         if stored is None:
-            train, task = self.task.train, self.task
-            fold = np.random.default_rng(seed_of("folds", task.name)).permutation(len(train)) % HELD_OUT_FOLDS
-            residuals = np.zeros(len(train))
-            for k in range(HELD_OUT_FOLDS):
-                model = self._train(seed_of("held-out", k), train[fold == k])
-                rows = task.training_rows(train[fold == k])
-                points = task.points(training.predict(model, rows.inputs)[0])
-                residuals[fold == k] = (points - rows.targets).abs().mean(dim=1).double().cpu().numpy()
-            stored = {"residuals": torch.from_numpy(residuals)}
-            self.store.save(facts, stored)
+            with self.store.making([facts]):
+                stored = self.store.load(facts) or self._held_out()
+                self.store.save(facts, stored)
         return stored["residuals"].numpy()
+
+    def _held_out(self) -> dict[str, Tensor]:
+        train, task = self.task.train, self.task
+        fold = np.random.default_rng(seed_of("folds", task.name)).permutation(len(train)) % HELD_OUT_FOLDS
+        residuals = np.zeros(len(train))
+        for k in range(HELD_OUT_FOLDS):
+            model = self._train(seed_of("held-out", k), train[fold == k])
+            rows = task.training_rows(train[fold == k])
+            points = task.points(training.predict(model, rows.inputs)[0])
+            residuals[fold == k] = (points - rows.targets).abs().mean(dim=1).double().cpu().numpy()
+        return {"residuals": torch.from_numpy(residuals)}
 
 
 def outputs_of(model: nn.Module, task: Task) -> Outputs:

@@ -44,6 +44,13 @@ log = logging.getLogger("regunlearn")
 WARM_UP_CALLS = 20
 PIECE_STEPS, PIECE_SECONDS = 20, 0.15
 REASON_LENGTH = 300
+OUT_OF_MEMORY = (
+    "DefaultCPUAllocator: ",
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+"""What messages of torch say that has no exception of its own: on the CPU, and of libraries on CUDA."""
 METHOD_FAILURES = (DivergedError, OutOfTimeError, OverBudgetError, registry.RegistryError)
 
 
@@ -230,7 +237,10 @@ def attempt(
             clocked = settings.timed if timed is None else timed
             return _unlearn(blank, setting, settings, clocked=clocked, before=before)
     except Exception as error:
-        return blank.failed(error)
+        tried = blank.failed(error)
+    if tried.status == "out_of_memory" and setting.models.task.device.type == "cuda":
+        torch.cuda.empty_cache()  # what the method left reserved is for the next cell
+    return tried
 
 
 def finish(tried: Attempt, settings: Settings) -> Record:
@@ -265,14 +275,29 @@ def finish(tried: Attempt, settings: Settings) -> Record:
     )
 
 
+def lost(work: Cell | Attempt, settings: Settings, reason: str) -> Record:
+    """Return the record of a cell whose worker process ended abruptly, again and again."""
+    cell = work if isinstance(work, Cell) else work.cell
+    blank = Attempt(
+        cell=cell, identity=identity(cell, settings), status="error", reason=reason[:REASON_LENGTH]
+    )
+    return finish(blank, settings)
+
+
 def _seed(cell: Cell) -> int:
     return seed_of("method", cell.entry, cell.task, cell.split, cell.seed)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether memory was short: of the device, of the machine, or of what a library may have."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def _status_of(error: Exception) -> tuple[str, str]:
     kinds: list[tuple[type[Exception] | tuple[type[Exception], ...], str]] = [
         ((DivergedError, FloatingPointError), "diverged"),
-        ((torch.OutOfMemoryError, MemoryError), "out_of_memory"),
         (OutOfTimeError, "timeout"),
         (OverBudgetError, "over_budget"),
     ]
@@ -280,6 +305,8 @@ def _status_of(error: Exception) -> tuple[str, str]:
     for kind, status in kinds:
         if isinstance(error, kind):
             return status, text
+    if is_out_of_memory(error):
+        return "out_of_memory", text
     return "error", f"{type(error).__name__}: {text}"[:REASON_LENGTH]
 
 

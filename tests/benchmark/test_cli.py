@@ -302,7 +302,9 @@ def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_interrupting_a_run_says_that_it_goes_on(tmp_path: Path, cache: Path) -> None:
+def test_interrupting_a_run_twice_ends_it_at_once_and_says_that_it_goes_on(
+    tmp_path: Path, cache: Path
+) -> None:
     body = "import time; time.sleep(60)"
     folder = tmp_path / "methods"
     folder.mkdir()
@@ -325,6 +327,9 @@ def test_interrupting_a_run_says_that_it_goes_on(tmp_path: Path, cache: Path) ->
             assert time.monotonic() < end
             assert process.poll() is None
             time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert process.poll() is None  # it ends after the record in hand
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
     finally:

@@ -9,8 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from regunlearn.benchmark.records import read_all
 
 COMMAND = str(Path(sys.executable).with_name("regunlearn"))
@@ -92,11 +90,3 @@ def chosen(*methods: str, tasks: tuple[str, ...] = ("ridge", "diabetes-mlp")) ->
 def test_two_kills(tmp_path: Path) -> None:
     arguments = [*chosen("original", "fine_tune"), "--split", "random", "--seeds", "0", "--jobs", "1"]
     drill(arguments, 2, 4, tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize(("jobs", "kills"), [("1", 20), ("2", 20)])
-def test_twenty_kills(jobs: str, kills: int, tmp_path: Path) -> None:
-    arguments = [*chosen("original", "fine_tune", "blindspot", "retrain", "amnesiac"), "--jobs", jobs]
-    drill(arguments, kills, 20, tmp_path)
