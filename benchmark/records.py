@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ STATUSES = ("ok", "diverged", "out_of_memory", "timeout", "over_budget", "error"
 MEASURED = ("seconds", "retrain_seconds", "peak_bytes")
 """Fields that depend on the machine's mood; everything else is the same on every run of the same cell."""
 
+_NAMED = ("protocol", "method", "task", "split")
 _NAME = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*")
 DIGITS = 7
 
@@ -41,10 +43,10 @@ def check_name(kind: str, name: object) -> str:
     return name
 
 
-@lru_cache(maxsize=1024)
-def _check_names(kind: str, names: tuple[str, ...]) -> None:
-    """Check names that belong together; the same few stand in every record, so what is right is remembered."""
-    for name in names:
+@lru_cache(maxsize=1024, typed=True)
+def _check_names(kinds: str | tuple[str, ...], names: tuple[str, ...]) -> None:
+    """Check names, all of a kind or each of its own; the same few stand in many records, so what is right is kept."""
+    for kind, name in zip(repeat(kinds) if isinstance(kinds, str) else kinds, names, strict=False):
         check_name(kind, name)
 
 
@@ -90,8 +92,11 @@ class Record:
     commit: str | None
 
     def __post_init__(self) -> None:
-        for kind in ("protocol", "method", "task", "split"):
-            check_name(kind, getattr(self, kind))
+        try:
+            _check_names(_NAMED, (self.protocol, self.method, self.task, self.split))
+        except TypeError:  # one that cannot be looked up is none
+            for kind in _NAMED:
+                check_name(kind, getattr(self, kind))
         if self.status not in STATUSES:
             raise BenchmarkError(f"status {self.status!r} is not one of {', '.join(STATUSES)}")
         if self.status != "ok" and not self.reason:
@@ -108,10 +113,13 @@ class Record:
                 numbers += values
         if not _are_numbers(numbers):
             self._check_numbers()
-        for name in ("passes", *MEASURED):
-            value = getattr(self, name)
-            if value is not None and _check_number(name, value) < 0:
-                raise BenchmarkError(f"{name} is {value}, expected at least 0")
+        costs = [
+            cost
+            for cost in (self.passes, self.seconds, self.retrain_seconds, self.peak_bytes)
+            if cost is not None
+        ]
+        if not _are_numbers(costs) or min(costs, default=0) < 0:
+            self._check_costs()
 
     def _check_numbers(self) -> None:
         """Check metrics and curves one by one, to name the number that is none."""
@@ -121,6 +129,13 @@ class Record:
             for column, values in columns.items():
                 for value in values:
                     _check_number(f"curve {curve}.{column}", value)
+
+    def _check_costs(self) -> None:
+        """Check costs one by one, to name the one that is none."""
+        for name in ("passes", *MEASURED):
+            value = getattr(self, name)
+            if value is not None and _check_number(name, value) < 0:
+                raise BenchmarkError(f"{name} is {value}, expected at least 0")
 
     @property
     def key(self) -> Key:
@@ -153,10 +168,10 @@ def _check_number(what: str, value: object) -> float:
 def _are_numbers(values: list[Any]) -> bool:
     """Tell at once whether all are finite numbers; False where only `_check_number` of each one can tell.
 
-    A sum is finite only if every summand is, and `fsum` makes each one a float first, however large.
+    A sum is finite only if every summand is; one that starts with a float makes each of them a float, however large.
     """
     try:
-        return _NUMBERS.issuperset(map(type, values)) and math.isfinite(math.fsum(values))
+        return _NUMBERS.issuperset(map(type, values)) and math.isfinite(sum(values, 0.0))
     except (OverflowError, ValueError):  # of the sum, or a whole number beyond the range of float
         return False
 
@@ -235,8 +250,8 @@ def fields_in(line: str, where: str, kind: type[Any], *, schema: int, again: str
         advice = "Update regunlearn to read it." if newer else again
         raise BenchmarkError(f"{where}: expected schema {schema}, found {found!r:.40}. {advice}")
     known = _names_of(kind)
-    missing, unknown = sorted(known - data.keys()), sorted(str(name)[:40] for name in data.keys() - known)
-    if missing or unknown:
+    if data.keys() != known:
+        missing, unknown = sorted(known - data.keys()), sorted(str(name)[:40] for name in data.keys() - known)
         raise BenchmarkError(f"{where}: fields missing {missing}, unknown {unknown}. {again}")
     return data
 
@@ -273,7 +288,7 @@ def parse(line: str, where: str) -> Record:
         if not isinstance(data[name], str):
             raise BenchmarkError(f"{where}: {name} is {data[name]!r:.40}, expected text.")
     for name in ("reason", "commit"):
-        if not isinstance(data[name], str | None):
+        if data[name] is not None and not isinstance(data[name], str):
             raise BenchmarkError(f"{where}: {name} is {data[name]!r:.40}, expected text or null.")
     for curve, columns in data["curves"].items():
         if not isinstance(columns, dict) or not all(isinstance(values, list) for values in columns.values()):
