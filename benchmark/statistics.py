@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import stats
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
 
 from regunlearn.benchmark.errors import BenchmarkError
 from regunlearn.benchmark.evidence import Array
@@ -51,8 +51,16 @@ def t_interval(values: Array, level: float = LEVEL) -> Interval:
 
 def around(estimate: float, variance: float, degrees: float, level: float = LEVEL) -> Interval:
     """Return estimate -+ t_degrees sqrt(variance): a jackknife variance has as many degrees as models less one."""
-    half = float(stats.t.ppf((1 + level) / 2, degrees)) * float(np.sqrt(variance))
+    half = float(t_quantile((1 + level) / 2, degrees)) * float(np.sqrt(variance))
     return Interval(estimate, estimate - half, estimate + half)
+
+
+def t_quantile(share: float, degrees: ArrayLike) -> Array:
+    """Return the quantile of Student's distribution; NaN without a degree of freedom.
+
+    `scipy.stats.t.ppf` gives the same from a package that takes longer to import than most boards to compute.
+    """
+    return np.asarray(stdtrit(np.asarray(degrees, dtype=float), share))
 
 
 def jackknife_variance(replicates: Array) -> float:
@@ -287,6 +295,8 @@ def probability_of_improvement(scores: Array) -> Array:
 
 def average_ranks(scores: Array) -> Array:
     """Return each method's mean rank over blocks, 1 = best, ties share their mean: scores (methods, blocks)."""
+    from scipy import stats
+
     ranks: Array = stats.rankdata(-scores, axis=0).mean(axis=1)
     return ranks
 
@@ -307,6 +317,8 @@ def wilcoxon_holm(scores: Array) -> Array:
     not depend on which other methods are compared. Null uniform. Fails with few blocks: with 5, no p is below 1/16
     before Holm; below 8 blocks print the pairwise matrix instead of cliques.
     """
+    from scipy import stats
+
     methods, blocks = scores.shape
     one, other = np.triu_indices(methods, 1)
     p = np.ones(len(one))
@@ -376,7 +388,7 @@ def significant_dominance(values: Array, level: float = LEVEL) -> Mask:
     """
     gaps = values[:, None] - values[None, :]
     seeds = values.shape[1]
-    half = stats.t.ppf((1 + level) / 2, seeds - 1) * gaps.std(axis=2, ddof=1) / np.sqrt(seeds)
+    half = t_quantile((1 + level) / 2, seeds - 1) * gaps.std(axis=2, ddof=1) / np.sqrt(seeds)
     means = gaps.mean(axis=2)
     matrix: Mask = (means + half >= 0).all(axis=2) & (means - half > 0).any(axis=2)
     return matrix

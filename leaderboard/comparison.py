@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 from scipy.special import ndtr
 
 from regunlearn.benchmark.statistics import (
@@ -15,6 +14,7 @@ from regunlearn.benchmark.statistics import (
     cliques,
     kendall_tau,
     performance_profile,
+    t_quantile,
     wilcoxon_holm,
 )
 from regunlearn.leaderboard.blocks import AXES, Blocks
@@ -146,7 +146,7 @@ def _ties(blocks: Blocks, scores: Array, errors: Sequence[Array]) -> list[NDArra
     found = []
     table = blocks.table.loc[blocks.scored]
     for at, (own, error) in enumerate(zip(scores.T, errors, strict=True)):
-        quantile = float(stats.t.ppf((1 + LEVEL) / 2, int(table["units"].iloc[at]) - 1))
+        quantile = float(t_quantile((1 + LEVEL) / 2, int(table["units"].iloc[at]) - 1))
         margin = half_null(table["tv_null"].to_numpy(dtype=float)[[at]])
         found.append(tied(own[:, None] - own[None, :], error, quantile, margin))
     return found

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from regunlearn.leaderboard.comparison import Outcome
 from regunlearn.leaderboard.ensemble_looks import Drawn, families, looks_of
-from regunlearn.leaderboard.panels import legend, log, plain
+from regunlearn.leaderboard.panels import bare, legend, log, plain
 from regunlearn.leaderboard.style import FAINT, INK, WIDTH
 from regunlearn.leaderboard.tiers import NULL
 
@@ -46,7 +45,7 @@ def cost(outcome: Outcome) -> Figure | None:
             axes.set_yticks(range(len(names)), names)
             axes.set_ylim(len(names) - 0.4, -0.6)
     legend(figure, families(outcome, names), 4)
-    sns.despine(fig=figure, left=True)
+    bare(figure)
     return figure
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -22,7 +21,7 @@ from regunlearn.leaderboard.ensemble_cost import cost
 from regunlearn.leaderboard.ensemble_looks import GREY, Drawn, families, looks_of
 from regunlearn.leaderboard.ensemble_pareto import pareto
 from regunlearn.leaderboard.fraction_figure import fractions
-from regunlearn.leaderboard.panels import MOST, legend
+from regunlearn.leaderboard.panels import MOST, bare, legend
 from regunlearn.leaderboard.style import FAINT, INK, SHADE, WIDTH
 from regunlearn.leaderboard.tiers import Tier
 
@@ -210,7 +209,7 @@ def nulls(outcome: Outcome) -> Figure | None:
     ends = Line2D([], [], color=INK, marker="|", linestyle="none", markersize=9, markeredgewidth=1.4)
     ends.set_label("null (left) and no unlearning (right)")
     legend(figure, [*families(outcome, names), ends], 4)
-    sns.despine(fig=figure, left=True)
+    bare(figure)
     axes.axvline(0, color=FAINT, linewidth=0.8)
     return figure
 

@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from regunlearn.benchmark.records import Key
-from regunlearn.leaderboard.panels import COLUMNS, PANELS, handle, legend, log, plain, sheet, shown
+from regunlearn.leaderboard.panels import COLUMNS, PANELS, bare, handle, legend, log, plain, sheet, shown
 from regunlearn.leaderboard.pareto import pareto
 from regunlearn.leaderboard.style import FAINT, INK, SHADE, WIDTH, looks
 from regunlearn.leaderboard.tables import Numbers, at
@@ -223,7 +222,7 @@ def cost(numbers: Numbers) -> Figure | None:
         panel.set_xlim(low, high)
         log(panel, plain, dense=2.5)
     axes[0].set_ylim(-0.7, len(names) - 0.3)
-    sns.despine(fig=figure, left=True)
+    bare(figure)
     return figure
 
 

@@ -62,6 +62,12 @@ def handle(name: str, look: Look, line: bool, marker: bool) -> Line2D:
     )
 
 
+def bare(figure: Figure) -> None:
+    """Leave of the frames of all panels the line at the bottom."""
+    for axes in figure.axes:
+        axes.spines[["top", "right", "left"]].set_visible(False)
+
+
 def plain(value: float, _position: object = None) -> str:
     """Return the label of a tick at 1, 2 or 5 times a power of ten."""
     if value >= 1e-3:

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from regunlearn.benchmark.errors import BenchmarkError
 from regunlearn.benchmark.metrics import closure
-from regunlearn.benchmark.statistics import LEVEL, Interval, t_interval
+from regunlearn.benchmark.statistics import LEVEL, Interval, t_interval, t_quantile
 from regunlearn.leaderboard.text import number
 from regunlearn.reproduction import published, records
 from regunlearn.reproduction.published import Published
@@ -195,7 +194,7 @@ def prediction(values: Sequence[float]) -> tuple[float, float]:
     n = len(values)
     if n < 2:
         return math.nan, math.nan
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1)) * float(np.std(values, ddof=1)) * math.sqrt(1 + 1 / n)
+    half = float(t_quantile(0.5 + LEVEL / 2, n - 1)) * float(np.std(values, ddof=1)) * math.sqrt(1 + 1 / n)
     mean = float(np.mean(values))
     return mean - half, mean + half
 

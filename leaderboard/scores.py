@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from regunlearn.benchmark.rules import closeness, utility_limit
+from regunlearn.benchmark.statistics import t_quantile
 from regunlearn.leaderboard.frame import BLOCK, Board
 
 Array = NDArray[np.float64]
@@ -50,7 +50,7 @@ def t_half_width(deviation: ArrayLike, count: ArrayLike) -> Array:
     n = np.asarray(count, dtype=float)
     enough = n > 1
     free = np.where(enough, n - 1.0, 1.0)
-    width = stats.t.ppf(0.5 + LEVEL / 2, free) * np.asarray(deviation, dtype=float) / np.sqrt(free + 1.0)
+    width = t_quantile(0.5 + LEVEL / 2, free) * np.asarray(deviation, dtype=float) / np.sqrt(free + 1.0)
     return np.where(enough, width, np.nan)
 
 

@@ -12,9 +12,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
-from regunlearn.benchmark.statistics import LEVEL, Mask, fronts, interquartile_mean
+from regunlearn.benchmark.statistics import LEVEL, Mask, fronts, interquartile_mean, t_quantile
 from regunlearn.leaderboard.blocks import Blocks, base_of
 
 Array = NDArray[np.float64]
@@ -198,7 +197,7 @@ def stand(blocks: Blocks) -> Standing:
             margin=0.0,
         )
     single, paired = jackknife_errors(iqm_replicates(scores, replicates))
-    quantile = float(stats.t.ppf((1 + LEVEL) / 2, int(own["units"].min()) - 1))
+    quantile = float(t_quantile((1 + LEVEL) / 2, int(own["units"].min()) - 1))
     iqm = interquartile_mean(scores)
     return Standing(
         names=names,
