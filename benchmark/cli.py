@@ -586,6 +586,9 @@ def leaderboard(
         raise UsageError(
             f"--readme, --figure, --beside: {results} holds experiments of `regunlearn reproduce`."
         )
+    begun = None
+    if figure is None and not experiments:  # other processes read what is large while this one imports
+        begun = importlib.import_module("regunlearn.leaderboard.sheets").Reading(results, beside)
     module = "reproduction_build" if experiments else "build"
     build = importlib.import_module(f"regunlearn.leaderboard.{module}")
     if figure is not None:
@@ -596,7 +599,8 @@ def leaderboard(
         if not quiet:
             print("\n".join(map(build.summary, experiments)))
     else:
-        written = build.build(results, target, readme, beside=beside, show=None if quiet else print)
+        show = None if quiet else print
+        written = build.build(results, target, readme, beside=beside, show=show, reading=begun)
     print(f"{len(written)} files written to {target}")
 
 

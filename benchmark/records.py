@@ -329,13 +329,24 @@ def read_all(folder: Path) -> list[Record]:
     Raises:
         BenchmarkError: the folder holds no records, or a file is broken.
     """
+    return sorted(
+        (record for path in files_of(folder) for record in read(path)), key=lambda record: record.key
+    )
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Return the files of records under `folder/records`, by name.
+
+    Raises:
+        BenchmarkError: there are none.
+    """
     paths = sorted((folder / "records").glob("*.jsonl"))
     if not paths:
         raise BenchmarkError(
             f"{folder}: expected records/<method>.jsonl, found none. "
             f"Make some with `regunlearn run --suite smoke --out {folder}`."
         )
-    return sorted((record for path in paths for record in read(path)), key=lambda record: record.key)
+    return paths
 
 
 class Store:

@@ -5,14 +5,15 @@ import os
 import threading
 import time
 import warnings
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
 from functools import cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
-from joblib.externals.loky.process_executor import BrokenProcessPool
+from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
 from regunlearn.benchmark import signals
 from regunlearn.benchmark.errors import BenchmarkError
@@ -25,6 +26,8 @@ TRIES = 3
 POLL = 0.5
 """Seconds between two looks of a worker at whether its parent lives."""
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 Function = Callable[[Any, Any], Any]
 
 
@@ -104,9 +107,96 @@ def _results(calls: Iterable[Any], jobs: int) -> Generator[tuple[int, Any], None
         raise
 
 
-def _work(place: int, function: Function, item: Any, settings: Any) -> tuple[int, Any]:
+# Help ---------------------------------------------------------------------------------------------------------
+
+
+class Helpers:
+    """Other processes that take over part of the work of this one, which does what none of them has begun."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._pool = ProcessPoolExecutor(max_workers=count, initializer=_help)
+
+    def share(
+        self, function: Callable[[Item], Result], items: Sequence[Item], ahead: int = 1
+    ) -> "Shared[Item, Result]":
+        """Begin to work on the items in their order and return what gives the results.
+
+        Args:
+            function: of a module, called with an item.
+            items: what to work on.
+            ahead: how many a helper has at hand, so that it need not wait for the next one where they are small.
+        """
+        return Shared(self._pool, function, items, self._count * ahead)
+
+    def close(self) -> None:
+        """Send the helpers home, whatever they are at."""
+        self._pool.shutdown(wait=False, kill_workers=True)
+
+
+class Shared(Generic[Item, Result]):
+    """Work that helpers have begun at one end of a list of items; who asks for the results works from the other."""
+
+    def __init__(
+        self, pool: ProcessPoolExecutor, function: Callable[[Item], Result], items: Sequence[Item], ahead: int
+    ) -> None:
+        self._pool, self._function, self._items = pool, function, items
+        self._waiting = deque(range(len(items)))
+        self._futures: dict[int, Future[Result]] = {}
+        self._lock = threading.Lock()
+        for _ in range(ahead):
+            self._hand_over()
+
+    def _hand_over(self, _done: object = None) -> None:
+        """Give the next item to a helper."""
+        with self._lock:
+            if not self._waiting:
+                return
+            place = self._waiting.popleft()
+            try:
+                future = self._pool.submit(self._function, self._items[place])
+            except RuntimeError:  # the helpers have died or were sent home: what is left is done here
+                self._waiting.append(place)
+                return
+            self._futures[place] = future
+        future.add_done_callback(self._hand_over)
+
+    def results(self) -> list[Result]:
+        """Return the results in the order of the items, with those made here that no helper has begun or finished.
+
+        Raises:
+            Exception: what the function raises.
+        """
+        made: dict[int, Result] = {}
+        while (place := self._next()) is not None:
+            made[place] = self._function(self._items[place])
+        for place, item in enumerate(self._items):
+            if place not in made:
+                made[place] = self._from_helper(place, item)
+        return [made[place] for place in range(len(self._items))]
+
+    def _next(self) -> int | None:
+        with self._lock:
+            return self._waiting.pop() if self._waiting else None
+
+    def _from_helper(self, place: int, item: Item) -> Result:
+        try:
+            return self._futures[place].result()
+        except (
+            KeyError,
+            BrokenProcessPool,
+            CancelledError,
+        ):  # killed or out of memory: nothing is lost but time
+            return self._function(item)
+
+
+def _help() -> None:
     signals.leave_to_parent()
     _end_with_parent()
+
+
+def _work(place: int, function: Function, item: Any, settings: Any) -> tuple[int, Any]:
+    _help()
     return place, function(item, settings)
 
 

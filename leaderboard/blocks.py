@@ -24,6 +24,7 @@ from regunlearn.benchmark.registry import Catalogue, discover
 from regunlearn.benchmark.statistics import around, jackknife_variance
 from regunlearn.leaderboard import frame
 from regunlearn.leaderboard.frame import BLOCK, Board
+from regunlearn.leaderboard.sheets import NO_CURVES
 from regunlearn.leaderboard.text import number
 
 Array = NDArray[np.float64]
@@ -139,7 +140,8 @@ class Blocks:
     def half(self, block: Block, entry: str, axis: str) -> float:
         """Return half the width of the 95% jackknife interval of an axis or `S`, NaN where there is none."""
         column = "score" if axis == S else axis
-        values = self.board.curves.get("jackknife", {}).get(Key(*block, entry, 0), {}).get(column, ())
+        own = self.board.curves.get("jackknife", NO_CURVES).get(Key(*block, entry, 0), {})
+        values = own.get(column, ())
         if len(values) < 2:
             return float("nan")
         variance = jackknife_variance(np.asarray(values, dtype=float))
@@ -262,7 +264,7 @@ def _units(board: Board, block: Block) -> int:
         BenchmarkError: not as many in all of them.
     """
     found: dict[int, str] = {}
-    for key, columns in sorted(board.curves.get("jackknife", {}).items()):
+    for key, columns in sorted(board.curves.get("jackknife", NO_CURVES).items()):
         if (key.task, key.split) == block and "score" in columns:
             found.setdefault(len(columns["score"]), key.method)
     if len(found) > 1 or 1 in found:

@@ -4,14 +4,14 @@ The output is a pure function of the records and of the installed libraries: sor
 identifiers, so that a rebuild of the same records changes no byte.
 """
 
-import gc
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
@@ -38,12 +38,16 @@ from regunlearn.leaderboard import (
     tables,
     tuned,
 )
-from regunlearn.leaderboard.figures import FIGURES
+from regunlearn.leaderboard.figures import FIGURES, for_figures
 from regunlearn.leaderboard.panels import MOST, PANELS
+from regunlearn.leaderboard.sheets import Reading, uncollected
 from regunlearn.leaderboard.stress_board import Stress
 from regunlearn.leaderboard.stress_figure import stress_figure
 from regunlearn.leaderboard.style import styled
 from regunlearn.leaderboard.text import Table, escape_markdown, latex, markdown
+
+if TYPE_CHECKING:
+    from regunlearn.benchmark.workers import Helpers
 
 BEGIN, END = "<!-- BEGIN LEADERBOARD -->", "<!-- END LEADERBOARD -->"
 FORMATS: Mapping[str, dict[str, object]] = {
@@ -81,19 +85,7 @@ over all blocks; cells that did not end well are in no mean but the score's.
 """
 
 
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Stop looking for reference cycles: among the numbers of a large board that takes as long as all else."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-@_uncollected()
+@uncollected()
 def build(
     results: Path,
     out: Path,
@@ -102,6 +94,7 @@ def build(
     catalogue: Catalogue | None = None,
     beside: Path | None = None,
     show: Callable[[str], None] | None = None,
+    reading: Reading | None = None,
 ) -> list[Path]:
     """Write the leaderboard of a results folder and return the files, sorted.
 
@@ -113,19 +106,22 @@ def build(
         catalogue: method cards; those of the package by default.
         beside: another results folder, whose methods are shown too in the cells that `results` has.
         show: given what `summary` returns, at the end.
+        reading: of the same results, where it has begun already; closed here.
 
     Raises:
         BenchmarkError: there are no records, they cannot be read or compared, or `readme` lacks the markers.
     """
-    content = _content(results, catalogue, beside)
-    page = None if readme is None else _spliced(readme, content, out)
-    drawn = _figures(content.figures)
-    written = {
-        out / "leaderboard.md": content.page([name for name in content.figures if (name, "png") in drawn]),
-        out / "leaderboard.csv": content.csv(),
-        out / "leaderboard.tex": content.tex(),
-    }
-    written |= {out / table_files.FOLDER / name: text for name, text in content.tables().items()}
+    with closing(reading or Reading(results, beside)) as begun:
+        content = _content(results, begun, catalogue, beside)
+        page = None if readme is None else _spliced(readme, content, out)
+        figures = _Figures(content.figures, begun.helpers if content.light else None)
+        written = {out / "leaderboard.csv": content.csv(), out / "leaderboard.tex": content.tex()}
+        written |= {out / table_files.FOLDER / name: text for name, text in content.tables().items()}
+        content.early()
+        drawn = figures.drawn()
+    written[out / "leaderboard.md"] = content.page(
+        [name for name in content.figures if (name, "png") in drawn]
+    )
     if readme is not None and page is not None:
         written[readme] = page
     for path, text in written.items():
@@ -151,10 +147,11 @@ def build_figure(results: Path, out: Path, name: str, *, catalogue: Catalogue | 
         UnknownName: these records have no such figure.
         BenchmarkError: there are no records, they cannot be read or compared, or give nothing to draw.
     """
-    figures = _content(results, catalogue).figures
+    with closing(Reading(results)) as reading:
+        figures = _content(results, reading, catalogue).figures
     if name not in figures:
         raise UnknownName("figure", name, figures)
-    drawn = _figures({name: figures[name]})
+    drawn = _Figures({name: figures[name]}).drawn()
     if not drawn:
         raise BenchmarkError(f"{results}: its records give nothing to draw in the figure {name!r}.")
     for (_, suffix), content in drawn.items():
@@ -168,7 +165,8 @@ def summary(results: Path, *, catalogue: Catalogue | None = None, beside: Path |
     Raises:
         BenchmarkError: there are no records, or they cannot be read or compared.
     """
-    return _summary(_content(results, catalogue, beside))
+    with closing(Reading(results, beside)) as reading:
+        return _summary(_content(results, reading, catalogue, beside))
 
 
 def _summary(content: "_Content") -> str:
@@ -216,7 +214,9 @@ class _Content:
         csv, tex: texts of the files.
         tables: texts of the files of single tables, by name.
         compact, terminal: the main table, for the README and for a terminal.
-        figures: by name; None where there is nothing to draw.
+        early: makes the part of the page that takes long and does not ask which figures there are.
+        figures: by name, those that take longest first; None where there is nothing to draw.
+        light: whether what the figures need is little enough to be handed to other processes.
         notes: lines under the table on a terminal.
     """
 
@@ -228,6 +228,8 @@ class _Content:
     compact: Table
     terminal: Table
     figures: Mapping[str, Callable[[], Figure | None]]
+    light: bool = False
+    early: Callable[[], object] = str
     notes: Sequence[str] = ()
 
 
@@ -246,11 +248,13 @@ def _records(results: Path, beside: Path | None) -> list[Record]:
     return [*own, *others]
 
 
-def _content(results: Path, catalogue: Catalogue | None, beside: Path | None = None) -> _Content:
+def _content(
+    results: Path, reading: Reading, catalogue: Catalogue | None, beside: Path | None = None
+) -> _Content:
     """Return the content for the kind of protocol: of ensembles, of stress tests alone, or of single models."""
-    records, cards = _records(results, beside), discover("method") if catalogue is None else catalogue
+    cards = discover("method") if catalogue is None else catalogue
     if (results / "protocol.toml").is_file() and grid.load(results).ensembles:
-        protocol = grid.load(results)
+        records, protocol = _records(results, beside), grid.load(results)
         stress = stress_board.stress(records, protocol, catalogue)
         if stress is not None and all(record.split in grid.STRESS_TESTS for record in records):
             return _of_stress(stress)
@@ -258,18 +262,27 @@ def _content(results: Path, catalogue: Catalogue | None, beside: Path | None = N
         again = verified.entries(results, records)
         outcome = comparison.outcome(blocks.blocks(records, protocol, gates, catalogue, again))
         return _of_ensembles(outcome, stress, tuned.table(tuned.searches(results)), cards)
-    board = frame.board(records, catalogue)
+    if beside is None:
+        rows = reading.sheet()
+        if reading.helpers is not None:  # they import what draws while this process puts the board together
+            reading.helpers.share(_draw, [Figure])
+        board = frame.of(rows, catalogue)
+    else:
+        board = frame.board(_records(results, beside), catalogue)
     numbers = tables.Numbers(board, scores.score(board))
-    broken = model_breakdowns.tables(numbers, cards)
+    broken, drawable = cache(partial(model_breakdowns.tables, numbers, cards)), for_figures(numbers)
+    body = cache(lambda: _body(numbers, broken()))
     return _Content(
         protocol=board.protocol,
-        page=partial(_page, numbers, broken),
+        page=lambda drawn: _page(numbers, body(), drawn),
         csv=partial(tables.csv, numbers),
         tex=lambda: latex(tables.main_table(numbers)),
-        tables=partial(table_files.files, broken, model_breakdowns.WORDS),
+        tables=lambda: table_files.files(broken(), model_breakdowns.WORDS),
+        early=body,
         compact=tables.main_table(numbers, tables.COMPACT),
         terminal=tables.main_table(numbers, tables.TERMINAL),
-        figures={name: partial(draw, numbers) for name, (draw, _) in FIGURES.items()},
+        figures={name: partial(draw, drawable) for name, (draw, _) in FIGURES.items()},
+        light=True,
     )
 
 
@@ -306,16 +319,35 @@ def _of_stress(stress: Stress) -> _Content:
     )
 
 
-def _figures(figures: Mapping[str, Callable[[], Figure | None]]) -> dict[tuple[str, str], bytes]:
-    """Return every figure that there is data for, by name and format."""
-    drawn: dict[tuple[str, str], bytes] = {}
+Draw = Callable[[], Figure | None]
+
+
+class _Figures:
+    """Figures that helpers, if there are some, have begun to draw."""
+
+    def __init__(self, figures: Mapping[str, Draw], helpers: "Helpers | None" = None) -> None:
+        self._figures = figures
+        self._shared = None if helpers is None else helpers.share(_draw, list(figures.values()))
+
+    def drawn(self) -> dict[tuple[str, str], bytes]:
+        """Return every figure that there is data for, by name and format."""
+        draws = self._figures.values()
+        made = map(_draw, draws) if self._shared is None else self._shared.results()
+        return {
+            (name, suffix): content
+            for name, own in zip(self._figures, made, strict=True)
+            for suffix, content in own.items()
+        }
+
+
+def _draw(draw: Draw) -> dict[str, bytes]:
+    """Return a figure in every format; nothing if there is no data for it."""
     with styled():
-        for name, draw in figures.items():
-            figure = draw()
-            if figure is not None:
-                _settle(figure)
-                drawn |= {(name, suffix): _saved(figure, suffix) for suffix in FORMATS}
-    return drawn
+        figure = draw()
+        if figure is None:
+            return {}
+        _settle(figure)
+        return {suffix: _saved(figure, suffix) for suffix in FORMATS}
 
 
 def _settle(figure: Figure) -> None:
@@ -354,8 +386,8 @@ def _spliced(readme: Path, content: _Content, out: Path) -> str:
     return f"{text[: begin + len(BEGIN)]}\n{table}\n{link}\n{text[end:]}"
 
 
-def _page(numbers: tables.Numbers, broken: Mapping[str, table_files.Titled], drawn: Sequence[str]) -> str:
-    board, gates = numbers.board, numbers.scores.gates
+def _page(numbers: tables.Numbers, body: Sequence[str], drawn: Sequence[str]) -> str:
+    board = numbers.board
     parts = [
         f"# Leaderboard, protocol `{board.protocol}`",
         f"{len(board.methods)} methods, {len(board.blocks)} blocks (task and forget split), {board.grid} cells a "
@@ -372,6 +404,14 @@ def _page(numbers: tables.Numbers, broken: Mapping[str, table_files.Titled], dra
         parts.append(f"Figures show the {MOST} best of the {len(numbers.order['ranked'])} ranked methods.")
     if len(board.blocks) > PANELS:
         parts.append(f"Figures show {PANELS} of the {len(board.blocks)} blocks, the first ones by name.")
+    parts += body
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def _body(numbers: tables.Numbers, broken: Mapping[str, table_files.Titled]) -> list[str]:
+    """Return what stands under the figures of the page."""
+    board, gates = numbers.board, numbers.scores.gates
+    parts = []
     for name, own in broken.items():
         if name != "paper":  # which stands with each block
             parts.append(
@@ -389,4 +429,4 @@ def _page(numbers: tables.Numbers, broken: Mapping[str, table_files.Titled], dra
             parts.append(shown if index == 0 else folded)
     parts += ["## Metrics", markdown(tables.metric_table())]
     parts += ["## Machines", markdown(tables.machine_table(board))]
-    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+    return parts

@@ -18,6 +18,7 @@ from regunlearn.leaderboard.blocks import Block, base_of
 from regunlearn.leaderboard.comparison import Outcome
 from regunlearn.leaderboard.ensemble_looks import Drawn, families, looks_of
 from regunlearn.leaderboard.panels import COLUMNS, legend, plain, sheet
+from regunlearn.leaderboard.sheets import NO_CURVES
 from regunlearn.leaderboard.style import FAINT, INK, WIDTH
 from regunlearn.leaderboard.tiers import NOTHING_DONE, NULL
 
@@ -166,7 +167,7 @@ def _there(outcome: Outcome, names: Sequence[str]) -> list[str]:
 
 def _of_blocks(outcome: Outcome, curve: str, names: Sequence[str]) -> dict[Block, dict[str, Columns]]:
     """Return the columns of a curve by block and entry; blocks that none of the entries has it for are left out."""
-    own = outcome.blocks.board.curves.get(curve, {}) if _ranked(outcome) else {}
+    own = outcome.blocks.board.curves.get(curve, NO_CURVES) if _ranked(outcome) else NO_CURVES
     found = {
         block: {name: own[key] for name in names if (key := Key(*block, name, 0)) in own}
         for block in outcome.blocks.board.blocks

@@ -4,6 +4,7 @@ Each returns None where the records hold nothing to draw. Draw and save inside `
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from regunlearn.benchmark.records import Key
+from regunlearn.leaderboard.frame import BLOCK
 from regunlearn.leaderboard.panels import COLUMNS, PANELS, bare, handle, legend, log, plain, sheet, shown
 from regunlearn.leaderboard.pareto import pareto
+from regunlearn.leaderboard.sheets import NO_CURVES
 from regunlearn.leaderboard.style import FAINT, INK, SHADE, WIDTH, looks
 from regunlearn.leaderboard.tables import Numbers, at
 
@@ -24,6 +27,23 @@ Array = NDArray[np.float64]
 Columns = Mapping[str, Sequence[float]]
 
 
+def for_figures(numbers: Numbers) -> Numbers:
+    """Return what the figures take of the numbers, small enough to pass between processes.
+
+    That is all means, a cell of each task and split, and the curves of the methods that are drawn.
+    """
+    board, scores = numbers.board, numbers.scores
+    methods = set(shown(numbers, ("ranked", "incomplete", "reference")))
+    first = board.cells.drop_duplicates(BLOCK)
+    curves = {name: own.of(methods) for name, own in board.curves.items()}
+    few = Numbers(
+        replace(board, cells=first, values=board.values.loc[first.index], curves=curves),
+        replace(scores, cells=scores.cells.loc[first.index]),
+    )
+    vars(few).update(long=numbers.long, overall=numbers.overall, order=numbers.order)  # means of all cells
+    return few
+
+
 def _by_block(
     numbers: Numbers, curve: str, methods: Sequence[str]
 ) -> dict[tuple[str, str], dict[str, list[Columns]]]:
@@ -31,7 +51,9 @@ def _by_block(
     result: dict[tuple[str, str], dict[str, list[Columns]]] = {}
     wanted = set(methods)
     own = {
-        Key(*key): columns for key, columns in numbers.board.curves.get(curve, {}).items() if key[2] in wanted
+        Key(*key): columns
+        for key, columns in numbers.board.curves.get(curve, NO_CURVES).items()
+        if key[2] in wanted
     }
     for key, columns in sorted(own.items()):
         if len(columns.get("edges", ())) > 1:

@@ -10,20 +10,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from regunlearn.benchmark.errors import BenchmarkError
-from regunlearn.benchmark.records import Key, Record, read_all
+from regunlearn.benchmark.records import Key, Record, files_of, read
 from regunlearn.benchmark.registry import Card, Catalogue, RegistryError, discover
+from regunlearn.leaderboard.sheets import COSTS as MEASURED
+from regunlearn.leaderboard.sheets import PackedCurves, Sheet, joined, sheet
 
 KEYS = list(Key._fields)
 BLOCK = ["task", "split"]
-COSTS = ("passes", "seconds", "retrain_seconds", "peak_bytes", "time_ratio")
+COSTS = (*MEASURED, "time_ratio")
 UNREGISTERED = "unregistered"
 TARGET_UNIT = "target unit"
-
-Curves = Mapping[Key, Mapping[str, Sequence[float]]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,7 +47,7 @@ class Board:
     protocol: str
     cells: pd.DataFrame
     values: pd.DataFrame
-    curves: Mapping[str, Curves]
+    curves: Mapping[str, PackedCurves]
     methods: pd.DataFrame
     missing: pd.DataFrame
     grid: int
@@ -63,7 +62,7 @@ class Board:
 
 def load(results: Path, catalogue: Catalogue | None = None, units: Mapping[str, str] | None = None) -> Board:
     """Return the board of a results folder: see `board` for the arguments and refusals."""
-    return board(read_all(results), catalogue, units)
+    return of(joined([sheet(read(path)) for path in files_of(results)]), catalogue, units)
 
 
 def board(
@@ -80,22 +79,26 @@ def board(
         BenchmarkError: there are no records, they are of several protocols, a cell is there twice, or cells that
             would be compared were run on different versions of a task or on different forget rows.
     """
-    if not records:
+    return of(sheet(sorted(records, key=lambda record: record.key)), catalogue, units)
+
+
+def of(rows: Sheet, catalogue: Catalogue | None = None, units: Mapping[str, str] | None = None) -> Board:
+    """Return the board of the columns of records, sorted by key: see `board` for the other arguments and refusals."""
+    if not rows.seeds:
         raise BenchmarkError("expected at least one record, found none. Make some with `regunlearn run`.")
-    ordered = sorted(records, key=lambda record: record.key)
-    protocols = sorted({record.protocol for record in ordered})
+    protocols = sorted(set(rows.texts["protocol"]))
     if len(protocols) > 1:
         raise BenchmarkError(
             f"expected records of one protocol, found {', '.join(protocols)}. Build each from a folder of its own."
         )
-    cells = _cells(ordered)
-    _refuse_incomparable(ordered, cells)
+    cells = _cells(rows)
+    _refuse_incomparable(rows, cells)
     missing = _missing(cells)
     return Board(
         protocol=protocols[0],
         cells=cells,
-        values=_values(ordered),
-        curves=_curves(ordered),
+        values=_values(rows),
+        curves=rows.curves_by_cell(),
         methods=_methods(cells, missing, discover("method") if catalogue is None else catalogue),
         missing=missing,
         grid=len(cells[[*BLOCK, "seed"]].drop_duplicates()),
@@ -103,60 +106,37 @@ def board(
     )
 
 
-def _text(text: str) -> str:
-    """Return text that UTF-8 can hold: JSON may bring halves of characters."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _cells(records: Sequence[Record]) -> pd.DataFrame:
+def _cells(rows: Sheet) -> pd.DataFrame:
+    texts = rows.texts
     cells = pd.DataFrame(
         {
-            **{key: [getattr(record, key) for record in records] for key in KEYS},
-            "status": [record.status for record in records],
-            "reason": [_text(record.reason or "") for record in records],
-            "machine": [_text(record.machine) for record in records],
-            "method_hash": [_text(record.method_hash) for record in records],
-            **{
-                cost: np.array([getattr(record, cost) for record in records], dtype=float)  # None is NaN
-                for cost in COSTS[:-1]
-            },
+            **{key: texts[key] for key in BLOCK},
+            "method": texts["method"],
+            "seed": rows.seeds,
+            **{field: texts[field] for field in ("status", "reason", "machine", "method_hash")},
+            **{cost: rows.costs[:, place] for place, cost in enumerate(MEASURED)},
         }
     )
     cells["time_ratio"] = cells["seconds"] / cells["retrain_seconds"].where(cells["retrain_seconds"] > 0)
     return cells
 
 
-def _values(records: Sequence[Record]) -> pd.DataFrame:
-    names = sorted(set[str]().union(*(record.metrics for record in records)))
-    taken = sorted({*COSTS, "score", "speed_up"}.intersection(names))
+def _values(rows: Sheet) -> pd.DataFrame:
+    taken = sorted({*COSTS, "score", "speed_up"}.intersection(rows.names))
     if taken:
         raise BenchmarkError(
             f"a metric is called {', '.join(taken)}, which the tables use already. Rename it."
         )
-    flat = [value for record in records for value in map(record.metrics.get, names)]
-    values = np.array(flat, dtype=float)  # None is NaN
-    return pd.DataFrame(values.reshape(len(records), len(names)), columns=names)
+    return pd.DataFrame(rows.values, columns=list(rows.names))
 
 
-def _curves(records: Sequence[Record]) -> dict[str, dict[Key, Mapping[str, Sequence[float]]]]:
-    curves: dict[str, dict[Key, Mapping[str, Sequence[float]]]] = {}
-    for record in records:
-        key = record.key
-        for name, columns in record.curves.items():
-            curves.setdefault(name, {})[key] = columns
-    return curves
-
-
-def _refuse_incomparable(records: Sequence[Record], cells: pd.DataFrame) -> None:
+def _refuse_incomparable(rows: Sheet, cells: pd.DataFrame) -> None:
     twice = cells[cells.duplicated(KEYS)]
     if len(twice):
         raise BenchmarkError(
             f"the cell {_cell(twice.iloc[0])} is there {len(twice) + 1} times. Delete all but one."
         )
-    hashes = cells[KEYS].assign(
-        task_hash=[_text(record.task_hash) for record in records],
-        split_hash=[_text(record.split_hash) for record in records],
-    )
+    hashes = cells[KEYS].assign(task_hash=rows.texts["task_hash"], split_hash=rows.texts["split_hash"])
     for name, keys, what in (
         ("task_hash", ["task"], "versions of the task"),
         ("split_hash", [*BLOCK, "seed"], "draws of the forget rows"),

@@ -34,8 +34,6 @@ WORDS: Mapping[str, str] = {
 }
 _MIB = 2**20
 
-Reasons = Mapping[tuple[str, ...], str]
-
 
 def tables(numbers: Numbers, catalogue: Catalogue) -> dict[str, Titled]:
     """Return the tables that these records give, by the name of their files."""
@@ -57,26 +55,23 @@ def tables(numbers: Numbers, catalogue: Catalogue) -> dict[str, Titled]:
 
 def block_table(numbers: Numbers) -> Table:
     """Return the overall score beside that of every block, failures as their reason."""
-    board, results = numbers.board, numbers.scores.blocks
+    board = numbers.board
     overall = main_table(numbers, ["Method", SCORE])
     scored = numbers.scores.gates["scored"].to_dict()
-    why: dict[Any, Any] = results["reason"].to_dict()
-    reasons: Reasons = {key: str(text) for key, text in why.items()}
     groups = []
     for title, rows in overall.groups:
         shown = []
         for row in rows:
-            cells = [_score(numbers, (*block, row.cells[0]), reasons) for block in board.blocks]
+            cells = [_score(numbers, (*block, row.cells[0])) for block in board.blocks]
             shown.append(Row([*row.cells, *cells], row.bold))
         groups.append((title, shown))
     heads = [" / ".join(block) if scored[block] else f"({' / '.join(block)})" for block in board.blocks]
     return Table(["Method", SCORE, *heads], groups, frozenset({0}))
 
 
-def _score(numbers: Numbers, key: tuple[str, ...], reasons: Reasons) -> str:
-    results = numbers.scores.blocks
-    score, reason = at(results, key, "score"), reasons[key].partition(":")[0]
-    text = spread(score, at(results, key, "half"))
+def _score(numbers: Numbers, key: tuple[str, str, str]) -> str:
+    score, half, why = numbers.results[key]
+    text, reason = spread(score, half), why.partition(":")[0]
     return f"{text} ({reason})" if reason and text != NOTHING else reason or text
 
 

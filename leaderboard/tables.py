@@ -37,6 +37,7 @@ class Numbers:
 
     def __init__(self, board: Board, scores: Scores) -> None:
         self.board, self.scores = board, scores
+        self.block_tables: dict[tuple[str, str], list[tuple[str, Table]]] = {}
 
     @cached_property
     def long(self) -> pd.DataFrame:
@@ -200,11 +201,17 @@ def tab_of(metric: str) -> str:
     return METRICS[metric].tab if metric in METRICS else "other"
 
 
-def block_tables(numbers: Numbers, block: tuple[str, str]) -> Iterator[tuple[str, Table]]:
-    """Yield the tables of one task and split, by tab: one row a method, mean ± half-width of the 95% t interval.
+def block_tables(numbers: Numbers, block: tuple[str, str]) -> Sequence[tuple[str, Table]]:
+    """Return the tables of one task and split, by tab: one row a method, mean ± half-width of the 95% t interval.
 
-    The first one begins with the score and ends with the reasons of failures.
+    The first one begins with the score and ends with the reasons of failures. Page and files show the same ones.
     """
+    if block not in numbers.block_tables:
+        numbers.block_tables[block] = list(_block_tables(numbers, block))
+    return numbers.block_tables[block]
+
+
+def _block_tables(numbers: Numbers, block: tuple[str, str]) -> Iterator[tuple[str, Table]]:
     board, own = numbers.board, numbers.blocks.get(block)
     means: dict[Any, float] = {} if own is None else own["mean"].to_dict()
     halves: dict[Any, float] = {} if own is None else own["half"].to_dict()
