@@ -9,9 +9,9 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -209,6 +209,49 @@ def rounded(value: Any) -> Any:
 
 
 _DECODER = json.JSONDecoder(parse_constant=float)
+_NESTED = 500
+"""Brackets of a line up to which any reader gets to its end."""
+_LARGE = 2.0**63
+
+
+@cache
+def _fast_reader() -> Callable[[str], Any] | None:
+    """Return a reader of JSON that is several times faster than `json`; None where it is not installed."""
+    try:
+        import orjson
+    except ImportError:
+        return None
+    loads: Callable[[str], Any] = orjson.loads
+    return loads
+
+
+def _decoded(line: str) -> Any:
+    """Return what a line of JSON says, fast where `json` would certainly say the same; else `json` says it.
+
+    The fast reader refuses what is no number or no character, which `json` takes. It takes deeper nesting, and reads
+    whole numbers beyond 64 bits as floats: the same to metrics and curves, not to hyperparameters.
+    """
+    fast = _fast_reader()
+    if fast is not None and line.count("[") + line.count("{") < _NESTED:
+        try:
+            data = fast(line)
+        except ValueError:
+            return _DECODER.decode(line)
+        if isinstance(data, dict) and not any(
+            _has_large(value) for name, value in data.items() if name not in ("metrics", "curves")
+        ):
+            return data
+    return _DECODER.decode(line)
+
+
+def _has_large(value: Any) -> bool:
+    """Tell whether there is a float, however deep, that may have been a whole number."""
+    kind = type(value)
+    if kind is float:
+        return not -_LARGE < value < _LARGE
+    if kind is dict:
+        return any(map(_has_large, value.values()))
+    return kind is list and any(map(_has_large, value))
 
 
 _FIELDS: dict[type[Any], frozenset[str]] = {}
@@ -235,7 +278,7 @@ def fields_in(line: str, where: str, kind: type[Any], *, schema: int, again: str
         BenchmarkError: not JSON, another schema, missing or unknown fields.
     """
     try:
-        data = _DECODER.decode(line)
+        data = _decoded(line)
     except (ValueError, RecursionError) as error:
         raise BenchmarkError(
             f"{where}: expected one JSON object, found {line[:60]!r} ({error}). Delete the line and run again."

@@ -39,7 +39,7 @@ from regunlearn.leaderboard import (
     tuned,
 )
 from regunlearn.leaderboard.figures import FIGURES, for_figures
-from regunlearn.leaderboard.panels import MOST, PANELS
+from regunlearn.leaderboard.panels import MOST, PANELS, lay_out
 from regunlearn.leaderboard.sheets import Reading, uncollected
 from regunlearn.leaderboard.stress_board import Stress
 from regunlearn.leaderboard.stress_figure import stress_figure
@@ -340,6 +340,7 @@ class _Figures:
         }
 
 
+@uncollected()
 def _draw(draw: Draw) -> dict[str, bytes]:
     """Return a figure in every format; nothing if there is no data for it."""
     with styled():
@@ -355,8 +356,7 @@ def _settle(figure: Figure) -> None:
 
     The last bits of the layout depend on what the process has drawn before; without rounding they reach the files.
     """
-    figure.draw_without_rendering()
-    figure.set_layout_engine(None)
+    lay_out(figure)
     for axes in figure.axes:
         left, bottom, width, height = (round(edge, 6) for edge in axes.get_position(original=True).bounds)
         axes.set_position((left, bottom, width, height))

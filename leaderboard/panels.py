@@ -37,6 +37,14 @@ def sheet(count: int, height: float, extra: float = 0.7) -> tuple[Figure, list[A
     return figure, axes[:count]
 
 
+def lay_out(figure: Figure) -> None:
+    """Find the places of all panels, for good. Drawing would do so too, and then draw."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+    figure.set_layout_engine("none")
+
+
 def legend(figure: Figure, handles: Sequence[Any], columns: int = 5) -> None:
     """Put the legend under the panels, `columns` entries a row."""
     figure.legend(

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
-from regunlearn.leaderboard.panels import COLUMNS, PANELS, handle, legend, log, shown, times
+from regunlearn.leaderboard.panels import COLUMNS, PANELS, handle, lay_out, legend, log, shown, times
 from regunlearn.leaderboard.scores import pareto_front
 from regunlearn.leaderboard.style import INK, WIDTH, Look, looks
 from regunlearn.leaderboard.tables import Numbers, at
@@ -182,9 +182,8 @@ def name_points(figure: Figure, axes: Axes, panel: Panel, named: Collection[str]
         named: whose names are written; everybody's by default.
     """
     canvas = cast(Any, FigureCanvasAgg(figure))
-    canvas.draw()  # fixes the layout, which the pixel positions below depend on
+    lay_out(figure)  # the pixel positions below depend on it
     renderer = canvas.get_renderer()
-    figure.set_layout_engine("none")
     scale = figure.dpi / 72
     centre = {name: axes.transData.transform(place) for name, place in panel.places.items()}
     taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in centre.values()]
