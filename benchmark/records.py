@@ -177,6 +177,7 @@ def _are_numbers(values: list[Any]) -> bool:
 
 
 _NUMBERS = frozenset((int, float))
+_LISTS = frozenset((list,))
 
 
 def _is_finite(value: float) -> bool:
@@ -212,6 +213,7 @@ _DECODER = json.JSONDecoder(parse_constant=float)
 _NESTED = 500
 """Brackets of a line up to which any reader gets to its end."""
 _LARGE = 2.0**63
+_MAY_BE_LARGE = frozenset((float, dict, list))
 
 
 @cache
@@ -238,7 +240,11 @@ def _decoded(line: str) -> Any:
         except ValueError:
             return _DECODER.decode(line)
         if isinstance(data, dict) and not any(
-            _has_large(value) for name, value in data.items() if name not in ("metrics", "curves")
+            [
+                _has_large(value)
+                for name, value in data.items()
+                if type(value) in _MAY_BE_LARGE and name not in ("metrics", "curves")
+            ]
         ):
             return data
     return _DECODER.decode(line)
@@ -246,12 +252,13 @@ def _decoded(line: str) -> Any:
 
 def _has_large(value: Any) -> bool:
     """Tell whether there is a float, however deep, that may have been a whole number."""
-    kind = type(value)
-    if kind is float:
+    if isinstance(value, float):
         return not -_LARGE < value < _LARGE
-    if kind is dict:
-        return any(map(_has_large, value.values()))
-    return kind is list and any(map(_has_large, value))
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return False
+    return any([_has_large(item) for item in value if type(item) in _MAY_BE_LARGE])
 
 
 _FIELDS: dict[type[Any], frozenset[str]] = {}
@@ -334,7 +341,7 @@ def parse(line: str, where: str) -> Record:
         if data[name] is not None and not isinstance(data[name], str):
             raise BenchmarkError(f"{where}: {name} is {data[name]!r:.40}, expected text or null.")
     for curve, columns in data["curves"].items():
-        if not isinstance(columns, dict) or not all(isinstance(values, list) for values in columns.values()):
+        if not isinstance(columns, dict) or not _LISTS.issuperset(map(type, columns.values())):
             raise BenchmarkError(f"{where}: curve {str(curve)[:40]!r} is not an object of lists of numbers.")
     try:
         return Record(**data)

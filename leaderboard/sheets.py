@@ -9,6 +9,7 @@ import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,19 +104,21 @@ def sheet(records: Sequence[Record]) -> Sheet:
     for row, record in enumerate(records):
         for name, curve in record.curves.items():
             curves.setdefault(name, {})[row] = pickle.dumps(curve, pickle.HIGHEST_PROTOCOL)
-    same: dict[str, str] = {}  # one object for each text, however often it is there
     return Sheet(
         seeds=[record.seed for record in records],
-        texts={field: [same.setdefault(text, text) for text in _texts(records, field)] for field in TEXTS},
-        costs=np.array([[getattr(record, cost) for cost in COSTS] for record in records], dtype=float),
+        texts={field: _texts(records, field) for field in TEXTS},
+        costs=np.array(list(map(attrgetter(*COSTS), records)), dtype=float).reshape(len(records), len(COSTS)),
         names=names,
         values=np.array(flat, dtype=float).reshape(len(records), len(names)),  # None is NaN
         curves=curves,
     )
 
 
-def _texts(records: Sequence[Record], field: str) -> Iterator[str]:
-    return (_text(getattr(record, field) or "") for record in records)
+def _texts(records: Sequence[Record], field: str) -> list[str]:
+    """Return a column of text, with one object for each text however often it is there."""
+    own = list(map(attrgetter(field), records))
+    texts = {text: _text(text or "") for text in set(own)}
+    return [texts[text] for text in own]
 
 
 def _text(text: str) -> str:
