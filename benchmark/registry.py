@@ -321,16 +321,23 @@ def _check_card(facts: Mapping[str, Any], defaults: Mapping[str, Any], call: ast
 def _code_hash(file: Path, tree: ast.Module) -> str:
     """Hash the code of a file and of the private modules of its folder that it imports, directly or not."""
     digest = hashlib.sha256(_code(file.read_text(encoding="utf-8"), tree).encode())
-    waiting, seen = [tree], set[str]()
+    waiting, seen = [_imported(tree)], set[str]()
     while waiting:
-        for name in sorted(_imported(waiting.pop()) - seen):
+        for name in sorted(waiting.pop() - seen):
             helper = file.with_name(f"{name}.py")
             if name.startswith("_") and helper.is_file():
                 seen.add(name)
-                text = helper.read_text(encoding="utf-8")
-                waiting.append(ast.parse(text, filename=str(helper)))
-                digest.update(_code(text, waiting[-1]).encode())
+                code, names = _code_and_imports(helper.read_text(encoding="utf-8"), str(helper))
+                waiting.append(names)
+                digest.update(code.encode())
     return digest.hexdigest()[:16]
+
+
+@lru_cache(maxsize=256)
+def _code_and_imports(source: str, file: str) -> tuple[str, frozenset[str]]:
+    """Return the code of a module and what it imports: many methods share a few modules."""
+    tree = ast.parse(source, filename=file)
+    return _code(source, tree), _imported(tree)
 
 
 def code_of(part: ModuleType | type | Callable[..., Any]) -> str:
@@ -376,12 +383,24 @@ def _code(source: str, tree: ast.Module) -> str:
 
 def _without_descriptions(source: str, call: ast.Call) -> str:
     """Return a decorator as one line, as it would read without what describes the method."""
-    kept = [*call.args, *(keyword for keyword in call.keywords if keyword.arg not in DESCRIPTIVE)]
-    parts = [ast.get_source_segment(source, node) or "" for node in kept]
+    kept: list[ast.expr | ast.keyword] = [
+        *call.args,
+        *(keyword for keyword in call.keywords if keyword.arg not in DESCRIPTIVE),
+    ]
+    lines = source.split("\n")
+    parts = [_segment(lines, node) for node in kept]
     return f"@{ast.unparse(call.func)}({', '.join(parts)})"
 
 
-def _imported(tree: ast.Module) -> set[str]:
+def _segment(lines: Sequence[str], node: ast.expr | ast.keyword) -> str:
+    """Return the source of a node as `ast.get_source_segment` does, which splits all lines anew every time."""
+    own = [line.encode() for line in lines[node.lineno - 1 : node.end_lineno]]
+    own[-1] = own[-1][: node.end_col_offset]
+    own[0] = own[0][node.col_offset :]
+    return b"\n".join(own).decode()
+
+
+def _imported(tree: ast.Module) -> frozenset[str]:
     """Return the last parts of all names that a module imports."""
     names: set[str] = set()
     for node in ast.walk(tree):
@@ -389,7 +408,7 @@ def _imported(tree: ast.Module) -> set[str]:
             names.update(alias.name.rpartition(".")[2] for alias in node.names)
         if isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module.rpartition(".")[2])
-    return names
+    return frozenset(names)
 
 
 # Loading

@@ -182,12 +182,11 @@ class Shared(Generic[Item, Result]):
     def _from_helper(self, place: int, item: Item) -> Result:
         try:
             return self._futures[place].result()
-        except (
-            KeyError,
-            BrokenProcessPool,
-            CancelledError,
-        ):  # killed or out of memory: nothing is lost but time
-            return self._function(item)
+        except BrokenProcessPool as error:  # killed, or out of memory: nothing is lost but time
+            log.warning("a helping process ended abruptly (%s): its work is done here.", _exit_codes(error))
+        except (KeyError, CancelledError):  # never begun
+            pass
+        return self._function(item)
 
 
 def _help() -> None:

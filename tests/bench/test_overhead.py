@@ -2,13 +2,10 @@
 
 import math
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +17,6 @@ from regunlearn.benchmark import networks, training
 from regunlearn.benchmark.spec import Recipe, Rows, Shape
 
 CPU = torch.device("cpu")
-COMMAND = str(Path(sys.executable).with_name("regunlearn"))
 LIMIT = 1.05
 ROUNDS = 15
 
@@ -124,11 +120,3 @@ def test_training_costs_what_a_plain_loop_costs(name: str, benchmark: Any) -> No
     benchmark.extra_info.update(plain_seconds=plain, engine_seconds=engine, ratio=ratio)
     print(f"\n{name}: plain loop {plain:.3f} s, engine {engine:.3f} s, ratio {ratio:.3f}")
     assert ratio <= LIMIT
-
-
-def test_help_starts_quickly(benchmark: Any) -> None:
-    def show() -> None:
-        subprocess.run([COMMAND, "--help"], check=True, stdout=subprocess.DEVNULL)
-
-    benchmark.pedantic(show, rounds=7, warmup_rounds=1)
-    assert statistics.median(benchmark.stats.stats.data) < 0.5

@@ -399,3 +399,60 @@ def test_records_are_frozen() -> None:
     with pytest.raises(AttributeError):
         one.seed = 5
     assert replace(one, seed=5).seed == 5
+
+
+# The fast reader
+
+UNUSUAL = {
+    "a large whole number among the hyperparameters": line(
+        hyperparameters={"a": [2**70], "b": {"c": -(2**64)}}
+    ),
+    "a large whole number among the versions": line(versions={"python": 10**30}),
+    "a large seed": line(seed=2**64),
+    "a larger seed": line(seed=10**400),
+    "a seed that is no whole number": line(seed=1e20),
+    "a metric beyond floats": line(metrics={"mae": 10**400}),
+    "metrics beyond floats that cancel": line(metrics={"mae": 10**400, "rnc": -(10**400)}),
+    "a metric of many digits": line().replace("-0.25", "1e400"),
+    "NaN": line(metrics={"mae": math.nan}),
+    "infinity in a curve": line(curves={"error": {"edges": [math.inf]}}),
+    "infinity in a hyperparameter": line(hyperparameters={"a": -math.inf}),
+    "half a character": line(status="error", reason="\ud800"),
+    "a field twice": line().replace('"seed": 0', '"seed": 0, "seed": 3'),
+    "a metric twice": line().replace('"rnc": -0.25', '"rnc": -0.25, "rnc": 2.0'),
+    "a mark of the byte order": "\ufeff" + line(),
+    "spaces": f" \t{line()}\r",
+    "other spaces": f"\x0c{line()}",
+    "a control character": line(machine="a").replace('"a"', '"\x01"'),
+    "nested": line(hyperparameters={"a": json.loads("[" * 400 + "]" * 400)}),
+    "nested deeper": line().replace('"layers": ["a", "b"]', f'"layers": {"[" * 1010}{"]" * 1010}'),
+    "nested without end": line().replace('"layers": ["a", "b"]', f'"layers": {"[" * 100_000}'),
+    "a list": f"[{line()}]",
+    "two": line() + line(),
+    "nothing": "",
+    "a comma too many": line().replace("}}", "},}"),
+    "minus zero": line(metrics={"mae": -0.0}).replace("-0.0", "-0"),
+    "truth for a number": line(metrics={"mae": True}),
+}
+
+
+def outcome(text: str) -> str:
+    try:
+        return repr(parse(text, "there:1"))
+    except BenchmarkError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("what", UNUSUAL)
+def test_the_fast_reader_takes_and_refuses_the_same(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("orjson")
+    fast = outcome(UNUSUAL[what])
+    monkeypatch.setattr(records, "_fast_reader", lambda: None)
+    assert fast == outcome(UNUSUAL[what])
+
+
+@given(any_record)
+@settings(max_examples=50)
+def test_the_fast_reader_reads_the_same(one: Record) -> None:
+    fast = pytest.importorskip("orjson").loads
+    assert repr(fast(one.to_line())) == repr(json.loads(one.to_line()))

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -173,3 +175,62 @@ def test_out_of_cuda_memory_is_a_status(tmp_path: Path) -> None:
     )
     assert run.finish("--seeds", "0", "--device", "cuda", "--jobs", "1") == 1
     assert [record.status for record in read_all(run.out)] == ["out_of_memory", "ok"]
+
+
+# Help
+
+
+def calls() -> SimpleNamespace:
+    """Functions that helpers get by value: they cannot import this file."""
+
+    def late_square(number: int) -> int:
+        time.sleep(0.02)
+        return number * number
+
+    def die_elsewhere(here: int) -> int:
+        if os.getpid() != here:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return os.getpid()
+
+    def where(seconds: float) -> int:
+        time.sleep(seconds)
+        return os.getpid()
+
+    def refuse(number: int) -> int:
+        raise ValueError(f"no {number}")
+
+    return SimpleNamespace(late_square=late_square, die_elsewhere=die_elsewhere, where=where, refuse=refuse)
+
+
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_shared_work_comes_back_in_order(ahead: int) -> None:
+    with closing(workers.Helpers(1)) as helpers:
+        shared = helpers.share(calls().late_square, range(20), ahead)
+        assert shared.results() == [number**2 for number in range(20)]
+        assert helpers.share(calls().late_square, [], ahead).results() == []
+
+
+def test_helpers_work_from_one_end_and_this_process_from_the_other() -> None:
+    with closing(workers.Helpers(1)) as helpers:
+        assert helpers.share(calls().where, [0.0]).results() != [os.getpid()]  # it has started
+        found = helpers.share(calls().where, [0.2] * 6).results()
+    assert found[0] == found[1] != os.getpid()
+    assert found[-1] == os.getpid()
+
+
+def test_what_helpers_die_of_is_done_here(caplog: pytest.LogCaptureFixture) -> None:
+    with closing(workers.Helpers(1)) as helpers:
+        shared = helpers.share(calls().die_elsewhere, [os.getpid()] * 5, ahead=2)
+        assert shared.results() == [os.getpid()] * 5
+    assert "a helping process ended abruptly" in caplog.text
+
+
+def test_helpers_that_were_sent_home_leave_the_work() -> None:
+    helpers = workers.Helpers(1)
+    helpers.close()
+    assert helpers.share(calls().late_square, range(5)).results() == [0, 1, 4, 9, 16]
+
+
+def test_errors_of_shared_work_are_raised() -> None:
+    with closing(workers.Helpers(1)) as helpers, pytest.raises(ValueError, match="no 1"):
+        helpers.share(calls().refuse, [1]).results()
