@@ -569,7 +569,11 @@ def leaderboard(
     quiet: Annotated[bool, typer.Option("--quiet", help="Do not print the table.")] = False,
 ) -> None:
     """Turn records into tables, figures and pages. The same records give the same bytes."""
+    import atexit
+    import gc
     import importlib
+
+    atexit.register(gc.freeze)  # the system takes back what a large board leaves: no need to look through it
 
     if results is None:
         if readme is not None or figure is not None or beside is not None:

@@ -313,11 +313,13 @@ def lines_of(path: Path) -> list[str]:
         BenchmarkError: it is no text.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BenchmarkError(
             f"{path}: cannot be read as UTF-8 text ({error}). Restore or delete the file."
         ) from error
+    if "\r" in text:  # `read_text` would look for them piece by piece
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
     lines = text.split("\n")
     if not lines[-1]:
         lines.pop()  # what follows the last line's end

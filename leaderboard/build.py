@@ -39,7 +39,7 @@ from regunlearn.leaderboard import (
     tuned,
 )
 from regunlearn.leaderboard.figures import FIGURES, for_figures
-from regunlearn.leaderboard.panels import MOST, PANELS, lay_out
+from regunlearn.leaderboard.panels import MOST, PANELS, lay_out, log, plain, sheet
 from regunlearn.leaderboard.sheets import Reading, uncollected
 from regunlearn.leaderboard.stress_board import Stress
 from regunlearn.leaderboard.stress_figure import stress_figure
@@ -265,7 +265,7 @@ def _content(
     if beside is None:
         rows = reading.sheet()
         if reading.helpers is not None:  # they import what draws while this process puts the board together
-            reading.helpers.share(_draw, [Figure])
+            reading.helpers.share(_draw, [_practice])
         board = frame.of(rows, catalogue)
     else:
         board = frame.board(_records(results, beside), catalogue)
@@ -349,6 +349,16 @@ def _draw(draw: Draw) -> dict[str, bytes]:
             return {}
         _settle(figure)
         return {suffix: _saved(figure, suffix) for suffix in FORMATS}
+
+
+def _practice() -> Figure:
+    """Return a figure that is drawn for what has to be imported and looked up for it: fonts, ticks, formats."""
+    figure, (panel,) = sheet(1, 1.0)
+    panel.plot([1.0, 10.0], [0.0, 1.0], marker="o", linestyle="--")
+    panel.set_title("0.5")
+    panel.set_xlabel("0.5")
+    log(panel, plain)
+    return figure
 
 
 def _settle(figure: Figure) -> None:

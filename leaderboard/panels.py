@@ -42,7 +42,7 @@ def lay_out(figure: Figure) -> None:
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.execute(figure)
-    figure.set_layout_engine("none")
+    figure.set_layout_engine(None)  # "none" would leave something that has every saving draw twice
 
 
 def legend(figure: Figure, handles: Sequence[Any], columns: int = 5) -> None:

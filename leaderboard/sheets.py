@@ -99,7 +99,7 @@ class Sheet:
 def sheet(records: Sequence[Record]) -> Sheet:
     """Return the columns of some records, in their order."""
     names = sorted(set[str]().union(*(record.metrics for record in records)))
-    flat = [value for record in records for value in map(record.metrics.get, names)]
+    values = [list(map(record.metrics.get, names)) for record in records]
     curves: dict[str, dict[int, bytes]] = {}
     for row, record in enumerate(records):
         for name, curve in record.curves.items():
@@ -109,7 +109,7 @@ def sheet(records: Sequence[Record]) -> Sheet:
         texts={field: _texts(records, field) for field in TEXTS},
         costs=np.array(list(map(attrgetter(*COSTS), records)), dtype=float).reshape(len(records), len(COSTS)),
         names=names,
-        values=np.array(flat, dtype=float).reshape(len(records), len(names)),  # None is NaN
+        values=np.array(values, dtype=float).reshape(len(records), len(names)),  # None is NaN
         curves=curves,
     )
 
